@@ -1,0 +1,98 @@
+"""What a tool call does to the world, judged by its name and, for shells, by its command: does it look, change something, or wait?
+
+A heuristic, and its only use is to excuse: a question asked again after something was changed is a new question. It therefore takes a call for
+a mere look unless the name says otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final
+
+import polars as pl
+
+from analyzer.frames import Frames
+
+
+class Effect(StrEnum):
+    """What a call does."""
+
+    LOOKS = "looks"
+    CHANGES = "changes"
+    WAITS = "waits"
+    COMMANDS = "commands"
+    """A shell or an interpreter: the command decides."""
+
+
+_CHANGING: Final = frozenset(
+    "add append apply approve assign book buy cancel change charge clear click close commit complete configure confirm copy create deactivate activate "
+    "delete deploy disable drag drop edit enable exchange fill fix format grant import insert install kill launch login logout make mark merge "
+    "mkdir modify move multiedit navigate notebookedit order pay patch place post press publish purchase push put reboot redo refactor refuel refund register "
+    "reject remove rename replace reply resend reset resolve resume restart restore revert rm rollback save schedule scroll select send set "
+    "start stop store submit subscribe suspend swap switch sync tap toggle touch transfer type undo uninstall unset unsubscribe update upgrade upload "
+    "upsert write".split()
+)
+_WAITING: Final = frozenset({"sleep", "wait", "delay", "pause"})
+_COMMANDING: Final = frozenset(
+    "bash cmd code command commands exec execute interpreter ipython jupyter powershell python repl run sh shell terminal zsh".split()
+)
+_WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_NOWHERE: Final = re.compile(r"[0-9&]*>+\s*(?:/dev/null|&\s*[0-9])")
+_WRITES: Final = re.compile(
+    r"""
+      (?:^|[^-=<>])>{1,2}\s*[\w./~$'"\\{]                                     # output into a file
+    | <<-?\s*\\?['"]?\w                                                        # a script or a file typed in
+    | \bsed\s+(?:-\w+\s+)*-\w*i | \b(?:perl|ruby)\s+-\w*i
+    | \b(?:tee|rm|mv|cp|mkdir|rmdir|touch|ln|chmod|chown|patch|truncate|kill|pkill|unzip|reboot|apply_patch|systemctl)\s
+    | \bgit\s+(?:-C\s+\S+\s+)?(?:add|am|apply|checkout|cherry-pick|clean|clone|commit|merge|mv|pull|push|rebase|reset|restore|revert|rm|stash|switch)\b
+    | \b(?:pip3?|npm|yarn|pnpm|uv|poetry|cargo|gem|go|apt|apt-get|brew|conda)\s+(?:-\w+\s+)*(?:install|i|add|remove|uninstall|update|upgrade|ci|sync|get)\b
+    | \bcurl\b[^\n|]*\s(?:-X\s*(?:POST|PUT|DELETE|PATCH)|-d\b|--data)
+    | \b(?:write_text|write_bytes|writelines|os\.remove|os\.rename|shutil)\b | \.write\( | \bopen\([^)\n]*['"][wax]b?\+?['"]
+    """,
+    re.VERBOSE,
+)
+_SLEEPS: Final = re.compile(r'^\W*(?:"?\w+"?\s*:\s*")?\s*sleep\s+[\d.]+\w?\W*$')
+
+
+@lru_cache(maxsize=4096)
+def effect_of_name(tool: str) -> Effect:
+    """What a tool of that name does."""
+    words = {w.lower() for w in _WORDS.findall(tool)}
+    if words & _CHANGING:
+        return Effect.CHANGES
+    if words & _WAITING:
+        return Effect.WAITS
+    return Effect.COMMANDS if words & _COMMANDING else Effect.LOOKS
+
+
+def effect_of_command(arguments: str | None) -> Effect:
+    """What the command in the arguments of a shell does; a look where they were not recorded."""
+    if arguments is None:
+        return Effect.LOOKS
+    if _SLEEPS.match(arguments):
+        return Effect.WAITS
+    return Effect.CHANGES if _WRITES.search(_NOWHERE.sub(" ", arguments)) else Effect.LOOKS
+
+
+def effects(frames: Frames, calls: pl.DataFrame) -> pl.DataFrame:
+    """`calls` (with `run_key`, `step`, `tool_name`) plus `effect`; arguments are read for shells only."""
+    names = calls["tool_name"].drop_nulls().unique().to_list()
+    by_name = {name: str(effect_of_name(name)) for name in names}
+    judged = calls.with_columns(effect=pl.col("tool_name").replace_strict(by_name, default=str(Effect.LOOKS), return_dtype=pl.String))
+    shells = judged.filter(effect=str(Effect.COMMANDS))
+    if shells.is_empty():
+        return judged
+    commands = frames.ask(
+        "SELECT w.run_key, w.step, contents.arguments FROM wanted w JOIN spans s USING (run_key, step) JOIN contents USING (span_key)",
+        wanted=shells.select("run_key", "step"),
+    )
+    told = commands.select("run_key", "step", command=pl.col("arguments").map_elements(_command_effect, return_dtype=pl.String))
+    return judged.join(told, on=["run_key", "step"], how="left", maintain_order="left").with_columns(
+        effect=pl.when(pl.col("effect") == str(Effect.COMMANDS)).then(pl.col("command").fill_null(str(Effect.LOOKS))).otherwise("effect")
+    ).drop("command")
+
+
+def _command_effect(arguments: str) -> str:
+    return str(effect_of_command(arguments))

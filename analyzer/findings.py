@@ -1,0 +1,114 @@
+"""Findings, outcomes and the report that holds them: plain values, the same for terminal, JSON, app and CI."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from instrument.otlp import Issue
+
+
+class Severity(StrEnum):
+    """How bad it is. Ordered: `info` < `warning` < `error`."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+    @property
+    def rank(self) -> int:
+        """0, 1, 2 from the mildest."""
+        return list(Severity).index(self)
+
+
+class State(StrEnum):
+    """How much of what it needs a detector could see."""
+
+    COMPLETE = "complete"
+    PARTIAL = "partial"
+    BLIND = "blind"
+    NOTHING_TO_CHECK = "nothing_to_check"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One answer with its proof."""
+
+    detector: str
+    """Slug of the detector."""
+    severity: Severity
+    confidence: float
+    """How sure, 0..1."""
+    trace_id: str
+    run_id: str
+    agent_name: str | None = None
+    span_ids: tuple[str, ...]
+    """Spans that prove it, in order; at most `run.SPAN_IDS_SHOWN`, the first and the last always among them."""
+    first_step: int
+    last_step: int
+    """Steps of the first and the last span of the pattern."""
+    first_turn: int
+    last_turn: int
+    """Turns they belong to."""
+    start_ns: int
+    """Start of the first span, nanoseconds since 1970."""
+    message: str
+    """What happened, past tense, one sentence, with the numbers."""
+    evidence: dict[str, Any]
+    """The detector's declared columns."""
+    wasted_tokens: int | None = None
+    wasted_cost_usd: float | None = None
+    wasted_seconds: float | None = None
+    """Spent from the first useless turn to the end of the pattern; None: not known."""
+    advice: str
+    """The guard setting or code change that prevents it."""
+    fingerprint: str
+    """16 hex digits, the same whenever the same trace is judged again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one detector could see."""
+
+    detector: str
+    state: State
+    known: float | None
+    """Share (0..1) of the spans it looks at for which everything it needs was recorded; None: there were no such spans."""
+    reason: str | None = None
+    """What was missing, where something was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Sums over everything that was judged. Tokens and cost are of model calls only, each counted once."""
+
+    runs: int = 0
+    unfinished_runs: int = 0
+    spans: int = 0
+    model_calls: int = 0
+    duplicate_model_calls: int = 0
+    """Further reports of a model call that was already counted."""
+    tool_calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = None
+    """None where no call has a price; else the sum of those that have."""
+    unpriced_calls: int = 0
+    unmeasured_calls: int = 0
+    """Model calls without token counts."""
+    wasted_tokens: int | None = None
+    wasted_cost_usd: float | None = None
+    wasted_seconds: float | None = None
+    """Union over findings: a turn that three findings name is counted once. None: there is waste and none of it has a known size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything one judgement says."""
+
+    findings: tuple[Finding, ...] = ()
+    """Worst and most expensive first."""
+    outcomes: tuple[Outcome, ...] = ()
+    issues: tuple[Issue, ...] = ()
+    totals: Totals = field(default_factory=Totals)

@@ -1,0 +1,185 @@
+"""The views of the store that detectors share: Polars frames of whole runs, a partition at a time.
+
+A view is read from DuckDB when a detector first asks for it, with just the columns that the chosen detectors named, as numbers: what is
+text (names, messages, ids) is read later, and only for the rows that matter. Rows come ordered by (`run_key`, `step`), as they lie in the
+store, so that a neighbouring row is the neighbouring call and no detector needs a sort or a window to find it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Final
+
+import duckdb
+import polars as pl
+
+PARTITION_SPANS: Final = 1_000_000
+"""Spans judged at a time: enough to keep two cores busy, little enough that six detectors stay below a gigabyte."""
+
+Views = Mapping[str, frozenset[str]]
+"""Columns by view."""
+
+_VIEWS: Final = {"tool_calls": "kind = 'tool'", "model_calls": "kind = 'model'"}
+_ALWAYS: Final = ("run_key", "step", "turn")
+_COUNTED: Final = "duplicate_of IS NULL"
+
+
+class Frames:
+    """Whole runs, `first_run` to `last_run` by number, as the views that detectors read."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, views: Views, first_run: int, last_run: int) -> None:
+        self._con = con
+        self._views = views
+        self._span = f"run_key BETWEEN {first_run} AND {last_run}"
+
+    @cached_property
+    def tool_calls(self) -> pl.DataFrame:
+        """One row is one tool call; those known only from messages are included.
+
+        `turn` is the turn that asked for it. In a run without any recorded model call each tool call is a turn of its own: `turn` is its step.
+        """
+        calls = self.rows(_VIEWS["tool_calls"], sorted(self._views.get("tool_calls", ())))
+        ends = calls.filter((pl.col("run_key") != pl.col("run_key").shift(-1)).fill_null(True) & (pl.col("turn") == 0))
+        if ends.is_empty():
+            return calls
+        lonely = pl.col("run_key").is_in(ends["run_key"].implode())
+        return calls.with_columns(turn=pl.when(lonely).then("step").otherwise("turn"))
+
+    @cached_property
+    def model_calls(self) -> pl.DataFrame:
+        """One row is one model call, however often it was reported."""
+        return self.rows(_VIEWS["model_calls"], sorted(self._views.get("model_calls", ())))
+
+    @cached_property
+    def runs(self) -> pl.DataFrame:
+        """One row is one run: its first span's agent, the model of its first model call, and the sums over its model calls.
+
+        `cost_usd` is the sum of what is known; `unpriced_calls` says how many calls are not in it.
+        """
+        calls = self.model_calls.group_by("run_key", maintain_order=True).agg(
+            model_calls=pl.len(),
+            unpriced_calls=pl.col("cost_usd").null_count(),
+            cost_usd=pl.col("cost_usd").sum(),
+            input_tokens=pl.col("input_tokens").sum(),
+            last_step=pl.col("step").last(),
+            last_turn=pl.col("turn").last(),
+        )
+        first = self.rows("step = 0", ["run_key", "agent_name", "ended: end_ns IS NOT NULL"])
+        model = self.rows("kind = 'model' AND turn = 1", ["run_key", "model: coalesce(response_model, request_model)"])
+        return (
+            calls.join(first.select("run_key", "agent_name", "ended"), on="run_key", how="left")
+            .join(model.select("run_key", "model"), on="run_key", how="left")
+            .sort("run_key")
+        )
+
+    @cached_property
+    def models(self) -> pl.DataFrame:
+        """One row is one model: how many calls it answered and how many of them have input tokens."""
+        return self._con.sql(
+            "SELECT coalesce(response_model, request_model) AS model, count(*) AS calls, count(input_tokens) AS measured "
+            f"FROM spans WHERE kind = 'model' AND {_COUNTED} AND {self._span} GROUP BY ALL ORDER BY ALL"
+        ).pl()
+
+    def rows(self, where: str, columns: Sequence[str], runs: pl.Series | None = None) -> pl.DataFrame:
+        """One row is one span (duplicates left out) for which `where` holds, of the runs numbered in `runs` if given; ordered.
+
+        A column is a name, or `name: SQL expression`. `run_key`, `step` and `turn` are always there. `contents` is joined where a column needs it.
+        """
+        named = dict(_named(c) for c in (*_ALWAYS, *columns))
+        chosen = ", ".join(f"{expression} AS {name}" for name, expression in named.items())
+        source = "spans LEFT JOIN contents USING (span_key)" if "contents." in chosen else "spans"
+        return in_order(self._ask(f"SELECT {chosen} FROM {source} WHERE ({where}) AND {_COUNTED} AND {self._span}", runs))
+
+    def questions(self, runs: pl.Series) -> pl.DataFrame:
+        """One row is a message of the user that a run's model saw for the first time at `step`, later than in its first request."""
+        # New messages stand at the end of a request, so the last few are enough, and a long run stays linear.
+        return self._ask(
+            "WITH seen AS (SELECT run_key, min(step) AS step, message_key FROM (SELECT run_key, step, unnest(input_keys[-8:]) AS message_key "
+            f"FROM spans JOIN contents USING (span_key) WHERE kind = 'model' AND {_COUNTED} AND {self._span} AND run_key IN (SELECT run_key FROM wanted_runs)) "
+            "GROUP BY run_key, message_key) "
+            "SELECT DISTINCT run_key, step FROM seen JOIN messages USING (message_key) WHERE role = 'user' AND regexp_matches(body, '\"type\"\\s*:\\s*\"text\"') "
+            "AND step > (SELECT min(step) FROM seen AS s WHERE s.run_key = seen.run_key)",
+            runs,
+        ).sort("run_key", "step")
+
+    def ask(self, sql: str, **tables: pl.DataFrame) -> pl.DataFrame:
+        """The answer to `sql`, in which the given frames can be named as tables."""
+        for name, table in tables.items():
+            self._con.register(name, table.to_arrow())
+        try:
+            return self._con.sql(sql).pl()
+        finally:
+            for name in tables:
+                self._con.unregister(name)
+
+    def _ask(self, sql: str, runs: pl.Series | None) -> pl.DataFrame:
+        if runs is None:
+            return self._con.sql(sql).pl()
+        if "wanted_runs" not in sql:
+            sql += " AND run_key IN (SELECT run_key FROM wanted_runs)"
+        return self.ask(sql, wanted_runs=pl.DataFrame({"run_key": runs.unique()}))
+
+
+def partitions(con: duckdb.DuckDBPyConnection, views: Views, spans: int = PARTITION_SPANS) -> Iterator[Frames]:
+    """The whole store in partitions of whole runs, each of about `spans` spans (more where one run has more)."""
+    ((total, first, last),) = con.execute("SELECT count(*), min(run_key), max(run_key) FROM spans").fetchall()
+    if not total:
+        return
+    if total <= spans:
+        yield Frames(con, views, first, last)
+        return
+    cuts = con.execute(
+        "SELECT min(run_key), max(run_key) FROM (SELECT run_key, sum(n) OVER (ORDER BY run_key) // ? AS part FROM "
+        "(SELECT run_key, count(*) AS n FROM spans GROUP BY run_key)) GROUP BY part ORDER BY 1",
+        [spans],
+    )
+    for first, last in cuts.fetchall():
+        yield Frames(con, views, first, last)
+
+
+def columns_of(readers: Iterable[Mapping[str, Iterable[str]]]) -> Views:
+    """What several readers need of each view, together."""
+    needs: dict[str, set[str]] = {}
+    for reader in readers:
+        for view, columns in reader.items():
+            needs.setdefault(view, set()).update(columns)
+    return {view: frozenset(columns) for view, columns in needs.items()}
+
+
+def scans(views: Views) -> list[str]:
+    """SQL that reads every value of these views and returns one row: what reading alone costs."""
+    return [
+        f"SELECT {', '.join(f'max({c})' for c in sorted({*_ALWAYS, *columns}))} FROM spans WHERE {_VIEWS[view]} AND {_COUNTED}"
+        for view, columns in views.items()
+    ]
+
+
+def in_order(rows: pl.DataFrame) -> pl.DataFrame:
+    """`rows` ordered by run and step; nothing is moved where they lie so already."""
+    place = rows.select(place=pl.col("run_key").cast(pl.Int64) * 2**32 + pl.col("step")).to_series()
+    return rows if place.is_sorted() else rows.sort("run_key", "step")
+
+
+def recurring(rows: pl.DataFrame, keys: Sequence[str], times: int) -> pl.Series:
+    """Runs (`run_key`, each once) in which one combination of `keys` occurs at least `times` times; unknown keys never do.
+
+    The keys are hashes already, so an odd multiple of each is mixing enough to sort them as one number.
+    """
+    mixed = pl.col("run_key").cast(pl.UInt64) * _ODD[0]
+    for key, odd in zip(keys, _ODD[1:], strict=False):
+        mixed = mixed + pl.col(key) * odd
+    marked = rows.select("run_key", mixed=mixed)
+    ordered = marked["mixed"].drop_nulls().sort()
+    often = ordered.filter((ordered == ordered.shift(times - 1)).fill_null(False)).unique()
+    if often.is_empty():
+        return rows["run_key"].clear()
+    return marked.filter(pl.col("mixed").is_in(often.implode()))["run_key"].unique().sort()
+
+
+_ODD: Final = tuple(pl.lit(n, pl.UInt64) for n in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9))
+
+
+def _named(column: str) -> tuple[str, str]:
+    name, _, expression = column.partition(": ")
+    return name, expression or name

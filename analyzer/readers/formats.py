@@ -1,0 +1,17 @@
+"""The formats there are, in the order in which they are tried: what says most about itself comes first."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from analyzer.readers.attribute_map import ATTRIBUTE_MAP
+from analyzer.readers.format import Format
+from analyzer.readers.js_spans import JS_SPANS
+from analyzer.readers.otlp_json import OTLP_JSON
+
+FORMATS: Final[tuple[Format, ...]] = (OTLP_JSON, JS_SPANS, ATTRIBUTE_MAP)
+
+
+def format_of(head: bytes) -> Format | None:
+    """The format whose mark `head` bears; None where it is none of ours."""
+    return next((f for f in FORMATS if f.sniff(head)), None)

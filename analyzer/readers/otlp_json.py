@@ -1,0 +1,69 @@
+"""OTLP/JSON: JSON Lines as collectors and our own journal write them, a document over many lines, a list of documents.
+
+Format: opentelemetry.io/docs/specs/otlp (JSON Protobuf encoding) and .../otel/protocol/file-exporter (JSON Lines).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+from analyzer.readers.format import Format
+from analyzer.readers.lines import line_blocks, values, whole
+from analyzer.readers.sink import Sink
+from analyzer.readers.streams import Stream
+
+_MARK = re.compile(rb'"resourceSpans"\s*:')
+_OPENS = re.compile(rb'^[ \t]*\{[ \t]*"resourceSpans"\s*:', re.MULTILINE)
+# No JSON document has a closing and an opening brace with nothing but white space between, so this is where one ends.
+_BETWEEN = re.compile(rb"(?<=\})\s*\n\s*(?=\{)")
+_LINE_END = re.compile(rb"[\r\n]")
+
+
+def _sniff(head: bytes) -> bool:
+    return _MARK.search(head) is not None
+
+
+def _read(stream: Stream, sink: Sink) -> None:
+    if stream.head.lstrip().startswith(b"["):
+        _read_list(stream, sink)
+    elif _over_many_lines(stream.head):
+        _read_documents(stream, sink)
+    else:
+        for block in line_blocks(stream, sink):
+            sink.add_lines(block.data, stream.source, block.first_line)
+
+
+def _over_many_lines(head: bytes) -> bool:
+    """A first line that ends open is the beginning of a document, unless it is a torn one and whole lines follow it."""
+    first = head.lstrip().split(b"\n", 1)[0].rstrip()
+    return first.endswith((b"{", b"[", b",")) and len(_OPENS.findall(head)) < 2
+
+
+def _read_documents(stream: Stream, sink: Sink) -> None:
+    data = whole(stream, sink)
+    start, line = 0, 1
+    while data is not None and start < len(data):
+        between = _BETWEEN.search(data, start)
+        end = between.end() if between else len(data)
+        # A line end inside a JSON text is white space and nothing else, so this is the same document on one line.
+        sink.add_lines(_LINE_END.sub(b" ", data[start:end]) + b"\n", stream.source, line)
+        line += data.count(b"\n", start, end)
+        start = end
+
+
+def _read_list(stream: Stream, sink: Sink) -> None:
+    for value in values(stream, sink):
+        for document in _documents(value):
+            sink.add_lines(json.dumps(document).encode() + b"\n", stream.source)
+
+
+def _documents(value: Any) -> list[Any]:
+    """The OTLP documents of a JSON list, lists in it included."""
+    if isinstance(value, dict):
+        return [value]
+    return [d for v in value for d in _documents(v)] if isinstance(value, list) else []
+
+
+OTLP_JSON: Final = Format("OTLP JSON", _sniff, _read)

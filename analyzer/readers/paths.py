@@ -1,0 +1,128 @@
+"""From what a user types to the files it means."""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from instrument.errors import UnreadableTrace
+
+STANDARD_INPUT: Final = "-"
+_DUCKDB_MAGIC = b"DUCK"
+_DUCKDB_MAGIC_AT = 8  # after the checksum of the first block
+_OPENED_PIPES = ("/dev/fd/", "/proc/")
+_BESIDE_DATABASE = (".journal", ".lock", ".wal")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file to read, or standard input (`-`)."""
+
+    path: str
+    named: bool
+    """Whether the user named this very file: then it must hold a trace. Files found in a folder need not."""
+
+
+@dataclass(slots=True)
+class Inputs:
+    """What the paths of a command line mean."""
+
+    databases: list[Path] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    refusals: list[UnreadableTrace] = field(default_factory=list)
+    """Paths that mean nothing; the others are still there."""
+
+
+def resolve(paths: Sequence[str]) -> Inputs:
+    """Files, folders, globs, databases and `-` as what they stand for: every file once, folders in sorted order.
+
+    In folders, hidden files are passed over, links to folders are not followed, and only regular files count.
+    """
+    inputs, seen = Inputs(), set[tuple[int, int]]()
+    for path in paths:
+        try:
+            for source in _meant(path):
+                _take(source, inputs, seen)
+        except OSError as e:
+            where = str(e.filename or path)
+            inputs.refusals.append(
+                UnreadableTrace(where, f"cannot be read ({e.strerror}); check the path and its permissions")
+            )
+        except UnreadableTrace as refusal:
+            inputs.refusals.append(refusal)
+    return inputs
+
+
+def is_database(path: Path) -> bool:
+    """Whether the file is a DuckDB database, by its content. False where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_DUCKDB_MAGIC_AT + len(_DUCKDB_MAGIC)).endswith(_DUCKDB_MAGIC)
+    except OSError:  # whoever reads the file next says why
+        return False
+
+
+def _take(source: Source, inputs: Inputs, seen: set[tuple[int, int]]) -> None:
+    if source.path == STANDARD_INPUT:
+        if source not in inputs.sources:
+            inputs.sources.append(source)
+        return
+    facts = Path(source.path).stat()
+    if (facts.st_dev, facts.st_ino) in seen:
+        return
+    seen.add((facts.st_dev, facts.st_ino))
+    if stat.S_ISREG(facts.st_mode) and is_database(Path(source.path)):
+        inputs.databases.append(Path(source.path))
+    else:
+        inputs.sources.append(source)
+
+
+def _meant(path: str) -> Iterator[Source]:
+    if path == STANDARD_INPUT:
+        yield Source(path, named=True)
+    elif not os.path.lexists(path):
+        yield from _globbed(path)
+    elif Path(path).is_dir():
+        yield from _walked(path)
+    else:
+        if _is_special(path):
+            raise UnreadableTrace(path, f"is a pipe or a device, not a file; try `flyball check - < {path}`")
+        yield Source(path, named=True)
+
+
+def _globbed(pattern: str) -> Iterator[Source]:
+    matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - the pattern may be absolute
+    if not matches:
+        raise UnreadableTrace(pattern, "no such file or folder, and no file matches it; check the path")
+    for match in matches:
+        if Path(match).is_dir():
+            yield from _walked(match)
+        elif not _is_special(match):
+            yield Source(match, named=False)
+
+
+def _walked(folder: str) -> Iterator[Source]:
+    found = False
+    unreadable: list[OSError] = []
+    for here, folders, files in os.walk(folder, onerror=unreadable.append):
+        beside = {name + ending for name in files for ending in _BESIDE_DATABASE if is_database(Path(here, name))}
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in beside)
+        for name in sorted(files):
+            path = os.path.join(here, name)  # noqa: PTH118 - keeps the path as the user wrote it
+            if not name.startswith(".") and name not in beside and Path(path).is_file():
+                found = True
+                yield Source(path, named=False)
+    if unreadable:
+        raise unreadable[0]
+    if not found:
+        raise UnreadableTrace(folder, "is a folder without any file to read; check the path")
+
+
+def _is_special(path: str) -> bool:
+    """A pipe or device, whose reading might never end. Pipes that a shell opened for us (`<(...)`) are fine."""
+    return not Path(path).is_file() and not path.startswith(_OPENED_PIPES)

@@ -1,0 +1,196 @@
+"""All runs of a store: one row per run, what the findings say about each, filtering, sorting, and sums over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import duckdb
+import polars as pl
+
+from analyzer.findings import Finding, Severity
+
+_NS: Final = 1_000_000_000
+_DAY_SECONDS: Final = 86_400
+BUCKETS_SECONDS: Final = (60, 600, 3_600, 6 * 3_600, _DAY_SECONDS, 7 * _DAY_SECONDS, 30 * _DAY_SECONDS)
+BUCKETS_SHOWN: Final = 60
+"""A chart over time has at most so many columns, beyond which they are too thin to point at; monthly ones may be more."""
+
+OUTCOMES: Final = ("ended", "failed", "unfinished")
+
+_SUMMARIES: Final = """
+SELECT s.run_key, any_value(r.run_id) AS run_id, any_value(r.trace_id) AS trace_id,
+       arg_min(agent_name, step) AS agent_name,
+       mode(coalesce(response_model, request_model)) AS model,
+       arg_min(user_id, step) AS user_id,
+       min(start_ns) AS start_ns, max(coalesce(end_ns, start_ns)) AS end_ns,
+       (max(coalesce(end_ns, start_ns)) - min(start_ns)) / 1e9 AS seconds,
+       CASE WHEN bool_or(end_ns IS NULL) AND NOT bool_and(inferred) THEN 'unfinished'
+            WHEN coalesce(bool_or(failed) FILTER (kind = 'agent' AND span_id = s.run_id),
+                          arg_max(failed, step) FILTER (kind = 'model' AND duplicate_of IS NULL)) THEN 'failed'
+            ELSE 'ended' END AS outcome,
+       count(*) FILTER (NOT inferred) AS spans,
+       count(*) FILTER (kind = 'model' AND duplicate_of IS NULL) AS model_calls,
+       count(*) FILTER (kind = 'tool' AND duplicate_of IS NULL) AS tool_calls,
+       count(*) FILTER (kind = 'tool' AND duplicate_of IS NULL AND failed) AS failed_tool_calls,
+       sum(input_tokens)::BIGINT FILTER (kind = 'model' AND duplicate_of IS NULL) AS input_tokens,
+       sum(output_tokens)::BIGINT FILTER (kind = 'model' AND duplicate_of IS NULL) AS output_tokens,
+       sum(cost_usd) FILTER (kind = 'model' AND duplicate_of IS NULL) AS cost_usd,
+       count(*) FILTER (kind = 'model' AND duplicate_of IS NULL AND cost_usd IS NULL) AS unpriced_calls,
+       max(input_tokens) FILTER (kind = 'model' AND duplicate_of IS NULL) AS peak_input_tokens
+FROM spans s JOIN runs r USING (run_key)
+GROUP BY s.run_key ORDER BY start_ns DESC, s.run_key
+"""
+
+
+def summaries(con: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """One row per run, the newest first. Tokens and cost are of model calls, each counted once; null where not known.
+
+    `outcome` is `unfinished` where a span never ended, `failed` where the agent span failed (without one: where the last
+    model call did), else `ended`.
+    """
+    return con.sql(_SUMMARIES).pl()
+
+
+_NO_FINDINGS: Final = {
+    "run_id": pl.String, "findings": pl.UInt32, "rank": pl.Int8, "detectors": pl.List(pl.String), "wasted_usd": pl.Float64,
+}  # fmt: skip
+
+
+def with_findings(runs: pl.DataFrame, findings: Iterable[Finding]) -> pl.DataFrame:
+    """`runs` with `findings` (how many), `rank` (of the worst severity, null: none), `detectors` and `wasted_usd`.
+
+    `wasted_usd` is that of the largest finding of the run, so a turn that several findings name is counted once; null where
+    there is none or its size is not known.
+    """
+    rows = [(f.run_id, f.detector, f.severity.rank, f.wasted_cost_usd) for f in findings]
+    schema = {"run_id": pl.String, "detector": pl.String, "rank": pl.Int8, "wasted_usd": pl.Float64}
+    grouped = (
+        pl.DataFrame(rows, schema=schema, orient="row")
+        .group_by("run_id")
+        .agg(
+            findings=pl.len(),
+            rank=pl.col("rank").max(),
+            detectors=pl.col("detector").unique().sort(),
+            wasted_usd=pl.col("wasted_usd").max(),
+        )
+    )
+    return runs.join(grouped.cast(_NO_FINDINGS), on="run_id", how="left", maintain_order="left").with_columns(
+        pl.col("findings").fill_null(0), pl.col("detectors").fill_null([])
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which runs to show; an empty field asks for all."""
+
+    agents: Sequence[str] = ()
+    models: Sequence[str] = ()
+    detectors: Sequence[str] = ()
+    """Runs with a finding of any of these."""
+    outcomes: Sequence[str] = ()
+    text: str = ""
+    """Part of the run id, the trace id or the user id."""
+
+    def __bool__(self) -> bool:
+        return bool(self.agents or self.models or self.detectors or self.outcomes or self.text)
+
+
+def matching(runs: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
+    """The rows of `runs` (from `with_findings`) that `wanted` asks for, in their order."""
+    conditions = [
+        pl.col(column).is_in(list(values))
+        for column, values in (("agent_name", wanted.agents), ("model", wanted.models), ("outcome", wanted.outcomes))
+        if values
+    ]
+    if wanted.detectors:
+        conditions.append(pl.col("detectors").list.set_intersection(list(wanted.detectors)).list.len() > 0)
+    if wanted.text:
+        ids = [pl.col(c).str.contains(wanted.text, literal=True) for c in ("run_id", "trace_id", "user_id")]
+        conditions.append(pl.any_horizontal(ids))
+    return runs.filter(conditions) if conditions else runs
+
+
+SORTS: Final = {
+    "Worst first": ("rank", "wasted_usd", "cost_usd"),
+    "Newest first": ("start_ns",),
+    "Oldest first": ("start_ns",),
+    "Dearest first": ("cost_usd",),
+    "Longest first": ("seconds",),
+    "Most turns first": ("model_calls",),
+    "Most failed calls first": ("failed_tool_calls",),
+    "Fullest context first": ("peak_input_tokens",),
+}
+"""What a list of runs may be sorted by -> the columns that decide."""
+
+
+def ordered(runs: pl.DataFrame, sort: str) -> pl.DataFrame:
+    """`runs` in the order that `SORTS` names; runs of which it is not known come last, equals in order of `run_key`."""
+    columns = [*SORTS[sort], "run_key"]
+    descending = [sort != "Oldest first"] * len(SORTS[sort]) + [False]
+    return runs.sort(columns, descending=descending, nulls_last=True)
+
+
+def bucket_seconds(first_ns: int, last_ns: int) -> int:
+    """The finest of `BUCKETS_SECONDS` that cuts the time into at most `BUCKETS_SHOWN` columns; else the coarsest."""
+    span = (last_ns - first_ns) / _NS
+    return next((size for size in BUCKETS_SECONDS if span / size <= BUCKETS_SHOWN), BUCKETS_SECONDS[-1])
+
+
+def spend_over_time(runs: pl.DataFrame) -> pl.DataFrame:
+    """One row per stretch of time in which runs started: `start` (UTC), `bucket_seconds`, `runs`, `useful_usd`, `wasted_usd`.
+
+    Runs of unknown cost count as runs and not as money.
+    """
+    if runs.is_empty():
+        return runs.select(start="start_ns", bucket_seconds="start_ns", runs="findings", useful_usd="cost_usd", wasted_usd="wasted_usd")
+    size = bucket_seconds(_lowest(runs), _highest(runs))
+    wasted = pl.min_horizontal(pl.col("wasted_usd").fill_null(0), pl.col("cost_usd").fill_null(0))
+    return (
+        runs.group_by(start=_bucket(size))
+        .agg(runs=pl.len(), useful_usd=(pl.col("cost_usd").fill_null(0) - wasted).sum(), wasted_usd=wasted.sum())
+        .with_columns(bucket_seconds=pl.lit(size))
+        .sort("start")
+    )
+
+
+def findings_over_time(runs: pl.DataFrame, findings: Sequence[Finding]) -> pl.DataFrame:
+    """One row per stretch of time and severity: `start` (UTC), `bucket_seconds`, `severity`, `findings`.
+
+    The stretches are those of `spend_over_time(runs)`, so the two charts read side by side.
+    """
+    schema = {"start_ns": pl.Int64, "severity": pl.String}
+    frame = pl.DataFrame([(f.start_ns, f.severity.value) for f in findings], schema=schema, orient="row")
+    if frame.is_empty() or runs.is_empty():
+        return pl.DataFrame(schema={"start": pl.Datetime("us"), "severity": pl.String, "findings": pl.UInt32, "bucket_seconds": pl.Int32})
+    size = bucket_seconds(_lowest(runs), _highest(runs))
+    return (
+        frame.group_by(start=_bucket(size), severity="severity")
+        .agg(findings=pl.len())
+        .with_columns(bucket_seconds=pl.lit(size))
+        .sort("start", "severity")
+    )
+
+
+def findings_by_mode(findings: Iterable[Finding], detectors: Sequence[str]) -> pl.DataFrame:
+    """One row per detector and severity: `detector`, `severity`, `findings`; detectors that found nothing have zeros."""
+    counts = {(detector, severity.value): 0 for detector in detectors for severity in Severity}
+    for finding in findings:
+        key = (finding.detector, finding.severity.value)
+        counts[key] = counts.get(key, 0) + 1
+    rows = [(detector, severity, count) for (detector, severity), count in counts.items()]
+    return pl.DataFrame(rows, schema=["detector", "severity", "findings"], orient="row")
+
+
+def _bucket(size_seconds: int) -> pl.Expr:
+    size_ns = size_seconds * _NS
+    return (pl.col("start_ns") // size_ns * (size_seconds * 1_000_000)).cast(pl.Datetime("us"))
+
+
+def _lowest(runs: pl.DataFrame) -> int:
+    return int(runs["start_ns"].min())  # type: ignore[arg-type]  # a BIGINT column that is not empty
+
+
+def _highest(runs: pl.DataFrame) -> int:
+    return int(runs["start_ns"].max())  # type: ignore[arg-type]  # as above

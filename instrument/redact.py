@@ -1,0 +1,142 @@
+"""What content may be written, decided in one place: secrets leave before anything reaches the disk.
+
+Recording runs in the agent's own thread, so this is built to say "nothing here" quickly: some 5 ns a byte for a whole serialised span.
+Redaction is a pure function of the text: equal texts stay equal, and keys computed afterwards are the same in every content mode.
+
+Left alone on purpose: page tokens, cache keys and the like. They are no secrets, and they tell one page of results from the next.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+Replace = Callable[[str], str]
+"""A user's own redaction: text in, text out."""
+
+MARK: Final = b"[redacted]"
+
+# Every pattern begins with its rarest character, which the regex engine looks for with memchr: that is what makes it cheap. The two or
+# three letters before it stay in the text and say what kind of secret it was.
+_TOKENS: Final = tuple(
+    re.compile(p)
+    for p in (
+        rb"-(?:(?<=sk-)(?<![A-Za-z0-9]sk-)(?=[A-Za-z_-]*\d)|(?<=xox[a-z]-)|(?<=glpat-))[A-Za-z0-9_-]{10,}",
+        rb"_(?:(?<=gh[pousr]_)|(?<=github_pat_)|(?<=[sr]k_live_)|(?<=[sr]k_test_))[A-Za-z0-9]{16}\w*",
+        rb"A(?:(?:KIA|SIA)[A-Z0-9]{16}(?![A-Za-z0-9])|Iza[A-Za-z0-9_-]{35})",
+        rb"J(?<=eyJ)[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*",
+        rb"-BEGIN [A-Z ]*PRIVATE KEY-----[^\"'-]*(?:-----END [A-Z ]*PRIVATE KEY)?",
+    )
+)
+_ACCOUNT: Final = re.compile(rb"(?P<lead>://[^\s:/@\"'\\]{0,80}:)[^\s@\"'\\/]{1,200}(?=@)")
+
+_KEYS = (b"api", b"access", b"secret", b"private", b"account", b"auth")
+# Names that announce a secret, in lower case. `secret` comes last but one so that `secret_key` is read as one name.
+_NAMES: Final = tuple(
+    re.compile(p)
+    for p in (
+        rb"k(?:ey|en)(?:" + b"|".join(rb"(?<=%b%bk..)|(?<=%b%btok..)" % (n, g, n, g) for n in (*_KEYS, b"refresh") for g in (b"", b"[_-]")) + b")",
+        rb"w(?:(?<=passw)(?:or)?d|(?<=pw)d)",
+        rb"secret",
+    )
+)
+# What is plainly no secret where a secret would stand: a type, a schema, a variable that is read.
+_OPEN = rb"(?!(?i:(?:none|null|true|false|str|string|text)\b|os\.|process\.|self\.|settings\.|config\.|\$|<|\{|\[|\*|\\*[\"']))"
+_VALUE: Final = re.compile(
+    # Between quotes (escaped ones where the text lies inside JSON) all up to the same quote, else up to a separator.
+    rb"(?P<lead>\\*[\"']?\s*[:=]\s*(?P<quote>\\*[\"'])?)" + _OPEN + rb"(?(quote)(?:(?!(?P=quote)).){1,2000}|[^\s\"'\\,;&<>()]{4,})"
+)
+_HEADERS: Final = (b"authorization", b"bearer")
+_CREDENTIAL: Final = re.compile(
+    rb"(?P<lead>\\*[\"']?\s*[:=]\s*\\*[\"']?(?i:(?:bearer|basic|token)\s+)?|\s+(?=[A-Za-z]*[\d.~+/=_-]))[\w.~+/=-]{12,}"
+)
+
+
+def suspect(data: bytes) -> bool:
+    """Whether a secret may be in `data` (UTF-8, JSON or not). Never False where the default rules would replace something."""
+    for pattern in _TOKENS:
+        if pattern.search(data):
+            return True
+    if b"@" in data and _ACCOUNT.search(data):
+        return True
+    lower = data.lower()
+    return any(p.search(lower) for p in _NAMES) or any(word in lower for word in _HEADERS)
+
+
+def _without_secrets(data: bytes) -> tuple[bytes, int]:
+    count = 0
+    for pattern in _TOKENS:
+        data, found = pattern.subn(MARK, data)
+        count += found
+    if b"@" in data:
+        data, found = _ACCOUNT.subn(rb"\g<lead>" + MARK, data)
+        count += found
+    for name in _NAMES:
+        data, found = _after(name, _VALUE, data)
+        count += found
+    for word in _HEADERS:
+        data, found = _after(re.compile(word), _CREDENTIAL, data)
+        count += found
+    return data, count
+
+
+def _after(name: re.Pattern[bytes], secret: re.Pattern[bytes], data: bytes) -> tuple[bytes, int]:
+    """Replaces what matches `secret` right behind `name`."""
+    pieces: list[bytes] = []
+    done = 0
+    for found in name.finditer(data.lower()):
+        match = secret.match(data, found.end()) if found.end() >= done else None
+        if match is not None:
+            pieces += (data[done : match.end("lead")], MARK)
+            done = match.end()
+    return (b"".join((*pieces, data[done:])), len(pieces) // 2) if pieces else (data, 0)
+
+
+class Redactor:
+    """Takes secrets out of text. `patterns` (regular expressions) and `replace` come on top of the default rules; `defaults=False` leaves these out."""
+
+    def __init__(
+        self, patterns: Iterable[str | re.Pattern[str]] = (), replace: Replace | None = None, *, defaults: bool = True
+    ) -> None:
+        self._patterns = tuple(re.compile(p) for p in patterns)
+        self._replace = replace
+        self._defaults = defaults
+
+    def needed(self, data: bytes) -> bool:
+        """Whether the strings serialised in `data` have to be looked at one by one."""
+        return bool(self._patterns) or self._replace is not None or (self._defaults and suspect(data))
+
+    def text(self, text: str) -> tuple[str, int]:
+        """`text` without secrets, and how many were replaced. A `replace` that changes the text counts as one."""
+        count = 0
+        if self._defaults:
+            data, count = _without_secrets(text.encode("utf-8", "surrogatepass"))
+            text = data.decode("utf-8", "surrogatepass") if count else text
+        for pattern in self._patterns:
+            text, found = pattern.subn(MARK.decode(), text)
+            count += found
+        if self._replace is not None and (other := self._replace(text)) != text:
+            text, count = str(other), count + 1
+        return text, count
+
+    def value(self, value: Any) -> tuple[Any, int]:
+        """The same for an attribute value: strings, and strings in lists and maps."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, (list, tuple)):
+            pairs = [self.value(v) for v in value]
+            return [v for v, _ in pairs], sum(n for _, n in pairs)
+        if isinstance(value, dict):
+            items = {k: self.value(v) for k, v in value.items()}
+            return {k: v for k, (v, _) in items.items()}, sum(n for _, n in items.values())
+        return value, 0
+
+
+def redactor(redact: Redactor | Replace | Iterable[str | re.Pattern[str]] | bool) -> Redactor:
+    """What `record(redact=...)` means: True the default rules, False none, patterns or a function these on top of the default rules."""
+    if isinstance(redact, Redactor):
+        return redact
+    if isinstance(redact, bool):
+        return Redactor(defaults=redact)
+    return Redactor(replace=redact) if callable(redact) else Redactor(redact)

@@ -1,0 +1,162 @@
+"""What "the same call", "the same result", "the same failure" and "the same answer" mean. Pure functions, written once.
+
+Every key is a 64-bit number: the first eight bytes of BLAKE2b over a canonical form, so that keys are stable across processes,
+machines and versions and can be compared as integers. Two of a million different values share a key with a probability of
+about 3e-8 (birthday bound n²/2^65). `None` means "not known" and is never the same as anything, itself included.
+
+Keys are computed once, when a span is recorded or imported; guards and detectors only compare them.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+_WORD = re.compile(r"\w+")
+_DIGIT = re.compile(r"\d")
+# Order matters: a quoted path is one value, and a number inside a path belongs to the path.
+_VALUES = re.compile(
+    r"""
+      "[^"\n]{1,200}" | '[^'\n]{1,200}' | `[^`\n]{1,200}`      # quoted
+    | https?://\S+                                            # addresses
+    | (?<!\w)(?:[A-Za-z]:)?[\\/][\w.\-\\/]+                    # paths
+    | \b0x[0-9a-fA-F]+\b
+    | \b(?=[0-9a-fA-F-]*\d)[0-9a-fA-F][0-9a-fA-F-]{7,}\b      # ids, hashes, dates
+    | [-+]?\d[\d.,:_]*                                        # numbers, times
+    """,
+    re.VERBOSE,
+)
+_SPACE = re.compile(r"\s+")
+_ERROR_TEXT = re.compile(
+    r"\s*(?:<[\w-]+>\s*|\[)?(?:(?:[A-Za-z_.]*(?:Error|Exception))\b|(?:error|fatal|failed|failure|traceback|exception)\b\s*[:(\]!]"
+    r"|error executing|(?:unknown|no such) (?:tool|function)\b|tool [^\n]{1,80} (?:not found|does not exist))",
+    re.IGNORECASE,
+)
+KIND_CHARS = 160
+"""A failure kind is cut here: enough to tell two errors apart, short enough to group and read."""
+_ERROR_READ_CHARS = 2_000
+
+
+def key_of(canonical: bytes) -> int:
+    """The 64-bit key of a canonical form."""
+    return int.from_bytes(blake2b(canonical, digest_size=8).digest(), "big")
+
+
+def canonical(value: Any) -> bytes:
+    """One spelling for equal values: JSON with sorted keys, no white space, and 1.0 written as 1.
+
+    `value` is a string as recorded (parsed when it is a JSON object or array, kept as text otherwise) or a decoded JSON value.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        if text[:1] not in ("{", "["):
+            return text.encode("utf-8", "replace")
+        try:
+            value = orjson.loads(text)
+        except ValueError:
+            return text.encode("utf-8", "replace")
+    try:
+        out = orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str)
+    except TypeError:  # an integer beyond 64 bits, a lone surrogate: rare, and still equal to itself
+        return repr(value).encode("utf-8", "replace")
+    return orjson.dumps(_whole_floats(value), option=orjson.OPT_SORT_KEYS, default=str) if b".0" in out else out
+
+
+def _whole_floats(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    if isinstance(value, dict):
+        return {str(k): _whole_floats(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_whole_floats(v) for v in value]
+    return value
+
+
+def call_key(tool: str | None, arguments: Any) -> int | None:
+    """The same tool asked the same: name and canonical arguments. None where either was not recorded."""
+    if not tool or arguments is None:
+        return None
+    return key_of(tool.encode("utf-8", "replace") + b"\0" + canonical(arguments))
+
+
+def loose_call_key(tool: str | None, arguments: Any) -> int | None:
+    """The same question in other words: every word holding a digit left out (ids, dates, pages, nonces), the rest sorted.
+
+    None where tool or arguments were not recorded, and where nothing but numbers is left to compare.
+    """
+    if not tool or arguments is None:
+        return None
+    words = sorted(w for w in _WORD.findall(canonical(arguments).decode("utf-8", "replace").lower()) if not _DIGIT.search(w))
+    return key_of((tool + "\0" + " ".join(words)).encode("utf-8", "replace")) if words else None
+
+
+def result_text(result: Any) -> str | None:
+    """What the model read: the text of a result, whatever it was wrapped in (JSON string, content blocks, bare text)."""
+    if result is None:
+        return None
+    if isinstance(result, str):
+        if result[:1] not in ('"', "["):
+            return result
+        try:
+            result = orjson.loads(result)
+        except ValueError:
+            return result
+        if isinstance(result, str):
+            return result
+    if isinstance(result, list) and result and all(isinstance(b, dict) and isinstance(b.get("type"), str) for b in result):
+        return "\n".join(b["text"] if isinstance(b.get("text"), str) else canonical(b).decode() for b in result)
+    return canonical(result).decode("utf-8", "replace")
+
+
+def result_key(result: Any) -> int | None:
+    """The same answer from a tool, to the letter, numbers included: a counter that moves is progress. None: not recorded."""
+    text = result_text(result)
+    return None if text is None else key_of(canonical(text))
+
+
+def says_error(result: Any) -> bool:
+    """Whether a result that nobody flagged reads like a failure: an opening such as "Error:", or JSON that says so.
+
+    A heuristic on purpose narrow: text that merely mentions an error somewhere is no failure.
+    """
+    text = result_text(result)
+    if not text:
+        return False
+    head = text[:_ERROR_READ_CHARS].lstrip()
+    if head[:1] == "{":
+        try:
+            value = orjson.loads(text)
+        except ValueError:
+            return False
+        if not isinstance(value, dict):
+            return False
+        return bool(value.get("error") or value.get("is_error") is True or value.get("isError") is True) or (
+            value.get("success") is False or value.get("status") in ("error", "failed", "failure")
+        )
+    return _ERROR_TEXT.match(head) is not None
+
+
+def failure_kind(error_type: str | None, message: Any) -> str:
+    """The same failure: error type and message with quoted values, paths, addresses, ids and numbers left out.
+
+    "File '/a/1.txt' not found" and "File '/b.txt' not found" are one kind. At most `KIND_CHARS` characters.
+    """
+    text = (result_text(message) or "")[:_ERROR_READ_CHARS]
+    text = _SPACE.sub(" ", _VALUES.sub("…", text)).strip().lower()
+    label = f"{error_type}: {text}" if error_type and text else (error_type or text or "unknown error")
+    return label[:KIND_CHARS]
+
+
+def output_key(text: str | None) -> int | None:
+    """The same answer from the model, white space at the ends aside. None where there was no text."""
+    stripped = (text or "").strip()
+    return key_of(stripped.encode("utf-8", "replace")) if stripped else None
+
+
+def loose_output_key(text: str | None) -> int | None:
+    """Nearly the same answer: lower case words only, those that hold a digit left out. None where no word is left."""
+    words = [w for w in _WORD.findall((text or "").lower()) if not _DIGIT.search(w)]
+    return key_of(" ".join(words).encode("utf-8", "replace")) if words else None

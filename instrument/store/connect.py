@@ -1,0 +1,158 @@
+"""Opening the store so that nobody ever sees a lock error.
+
+DuckDB admits one writing process or many reading ones. Flyball's own processes take turns through an advisory lock on a file beside the
+database (`traces.duckdb.lock`): shared to read, exclusive to write, both briefly. A program that knows nothing of that lock (a notebook, the
+DuckDB shell) shows as DuckDB's own lock error, which is retried until the time is up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import random
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+
+from instrument.errors import StoreError, StoreForeign, StoreLocked, StoreTooNew
+from instrument.store import schema
+
+_OFFLINE: Final = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+_READ: Final = {**_OFFLINE, "enable_external_access": "false"}
+_HOLDER = re.compile(r"held in ([^\n]*?\(PID \d+\))")
+_FIRST_WAIT_SECONDS: Final = 0.004
+_LONGEST_WAIT_SECONDS: Final = 0.06
+
+
+@contextlib.contextmanager
+def reading(path: Path, *, timeout_seconds: float = 30.0) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A read-only connection, with no access to any other file. Hold it briefly: writers wait meanwhile.
+
+    Raises `StoreLocked`, `StoreTooNew`, `StoreForeign`, or `FileNotFoundError`.
+    """
+    if not path.exists():
+        raise FileNotFoundError(path)
+    deadline = time.monotonic() + timeout_seconds
+    with _turn(path, fcntl.LOCK_SH, deadline, timeout_seconds):
+        con = _open(path, True, deadline, timeout_seconds)
+        try:
+            check_version(con, path)
+            yield con
+        finally:
+            con.close()
+
+
+@contextlib.contextmanager
+def writing(path: Path, *, timeout_seconds: float = 30.0) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The one writing connection; creates the database and its tables where they are missing.
+
+    Raises `StoreLocked`, `StoreTooNew`, `StoreForeign` and `OSError`s of the file system.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    with _turn(path, fcntl.LOCK_EX, deadline, timeout_seconds):
+        con = _open(path, False, deadline, timeout_seconds)
+        try:
+            prepare(con, path)
+            yield con
+        finally:
+            con.close()
+
+
+def in_memory() -> duckdb.DuckDBPyConnection:
+    """An empty store that lives as long as the connection."""
+    con = duckdb.connect(":memory:", config=_OFFLINE)
+    prepare(con, Path(":memory:"))
+    return con
+
+
+def prepare(con: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Creates the tables in an empty database; refuses one that is foreign or too new. Raises `StoreForeign`, `StoreTooNew`."""
+    tables = {row[0] for row in con.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    if not tables:
+        con.execute("BEGIN")
+        for table in schema.TABLES:
+            con.execute(table.ddl)
+        con.execute(f"INSERT INTO {schema.META.name} VALUES ('schema_version', ?)", [str(schema.VERSION)])
+        con.execute("COMMIT")
+        return
+    check_version(con, path)
+
+
+def check_version(con: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Raises `StoreForeign` where this is no flyball database and `StoreTooNew` where a later flyball wrote it."""
+    try:
+        row = con.execute(f"SELECT value FROM {schema.META.name} WHERE key = 'schema_version'").fetchone()
+        version = int(row[0]) if row else 0
+    except (duckdb.CatalogException, duckdb.BinderException, ValueError):
+        raise StoreForeign(path, "is a DuckDB database, but not one of flyball's; choose another path with --db") from None
+    if version > schema.VERSION:
+        raise StoreTooNew(path, version, schema.VERSION)
+
+
+@contextlib.contextmanager
+def _turn(path: Path, mode: int, deadline: float, timeout_seconds: float) -> Iterator[None]:
+    handle = _lock_file(path.with_name(path.name + ".lock"))
+    if handle is None:  # a folder we may not write to: DuckDB's own lock is all there is
+        yield
+        return
+    try:
+        for wait in _waits():
+            try:
+                fcntl.flock(handle, mode | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise StoreLocked(path, timeout_seconds, "a flyball process") from None
+                time.sleep(wait)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock_file(path: Path) -> int | None:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError:
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # a lock needs no write permission
+        except OSError:
+            return None
+
+
+def _waits() -> Iterator[float]:
+    wait = _FIRST_WAIT_SECONDS
+    while True:
+        yield wait * random.uniform(0.5, 1.5)  # noqa: S311 - spreads the waiters, guards nothing
+        wait = min(wait * 1.6, _LONGEST_WAIT_SECONDS)
+
+
+def _open(path: Path, read_only: bool, deadline: float, timeout_seconds: float) -> duckdb.DuckDBPyConnection:
+    config: dict[str, Any] = dict(_READ if read_only else _OFFLINE)
+    for wait in _waits():
+        try:
+            return duckdb.connect(str(path), read_only=read_only, config=config)
+        except (duckdb.IOException, duckdb.ConnectionException) as e:
+            text = str(e)
+            if not ("lock" in text or "different configuration" in text):
+                raise _damaged(path, e) from e
+            if time.monotonic() > deadline:
+                held = _HOLDER.search(text)
+                raise StoreLocked(path, timeout_seconds, held.group(1) if held else "unknown program") from e
+            time.sleep(wait)
+        except duckdb.Error as e:
+            raise _damaged(path, e) from e
+    raise AssertionError("unreachable: the waits never end")
+
+
+def _damaged(path: Path, error: duckdb.Error) -> StoreError:
+    text = str(error).splitlines()[0]
+    if re.search(r"permission|read-only file system|no space|cannot open", text, re.IGNORECASE):
+        return StoreError(path, f"cannot be opened: {text}")
+    return StoreForeign(
+        path, f"is no usable DuckDB database ({text}); move it aside and run `flyball load {path}.journal --db {path}`"
+    )

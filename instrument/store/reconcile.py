@@ -1,0 +1,238 @@
+"""The same call reported more than once is counted once; a call known only from messages gets a row.
+
+One model call can be on the SDK's own span, on an instrumentor's, on the provider's server span. All rows stay; all but one point to the one
+that stands for the call (`duplicate_of`), and that one takes from the others what it lacks. Rules, in order:
+
+1. model spans of one trace with the same response id;
+2. a model span below another: other library and the same or missing usage, or the same usage; same or missing model;
+3. model spans side by side (an instrumentor that does not make its span current), of different libraries, one within the time of the other;
+4. a tool span of one library below one of another library for the same tool.
+
+A span that holds several calls (an instrumentor that retries) stands for none of them: it is a report of the last.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import duckdb
+
+from instrument.store.dialects import PREFERENCE
+
+_RANK: Final = "CASE dialect " + " ".join(f"WHEN '{d}' THEN {i}" for i, d in enumerate(PREFERENCE)) + " WHEN 'claude-platform' THEN 99 ELSE 50 END"
+
+DECLARED_BY_CONTEXT: Final = """CASE
+    WHEN kind <> 'tool' OR toolset_then IS NULL THEN NULL
+    WHEN list_contains((SELECT names FROM toolsets t WHERE t.toolset_key = toolset_then LIMIT 1), tool_name) THEN true
+    -- A tool that ran well exists, declared or not: code may decorate functions the model never sees.
+    WHEN failed AND tool_call_id IS NOT NULL THEN false
+END"""
+"""Whether a tool was declared, where the request that asked for it is not known: by the last request before it."""
+
+_MERGED: Final = (
+    "agent_name", "conversation_id", "user_id", "request_model", "response_model", "response_id", "finish_reason", "uncached_input_tokens",
+    "cache_read_tokens", "cache_write_tokens", "input_tokens", "output_tokens", "reasoning_tokens", "cost_usd", "time_to_first_token_ns",
+    "tool_call_id", "call_key", "loose_call_key", "result_key", "result_chars", "error_type", "error_message", "failure_kind", "output_key",
+    "loose_output_key", "output_chars", "requested_calls", "toolset_key", "rejected",
+)  # fmt: skip
+
+
+def reconcile(con: duckdb.DuckDBPyConnection) -> None:
+    """Marks duplicates in `work`, adds tool calls known only from messages to it, and moves requests and responses into the store."""
+    con.execute("CREATE OR REPLACE TEMP TABLE same (row BIGINT, stands BIGINT)")
+    several = con.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE candidates AS
+        SELECT trace_id, kind FROM work WHERE kind IN ('model', 'tool') GROUP BY ALL
+        HAVING count(DISTINCT dialect) > 1 OR count(response_id) > count(DISTINCT response_id)
+        """
+    )
+    if several.execute("SELECT 1 FROM candidates LIMIT 1").fetchone() is not None:
+        _same_response(con)
+        _nested_models(con)
+        _side_by_side(con)
+        _nested_tools(con)
+        _mark(con)
+    _requests(con)
+
+
+def _same_response(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        f"""
+        INSERT INTO same
+        SELECT row, stands FROM (
+            SELECT row, first_value(row) OVER (PARTITION BY trace_id, response_id ORDER BY {_RANK}, start_ns, span_id) AS stands
+            FROM work WHERE kind = 'model' AND response_id IS NOT NULL AND trace_id IN (SELECT trace_id FROM candidates WHERE kind = 'model')
+        ) WHERE row <> stands
+        """
+    )
+
+
+_SAME_MODEL: Final = "coalesce(o.request_model = i.request_model, true)"
+_SAME_USAGE: Final = "(o.input_tokens = i.input_tokens AND o.output_tokens = i.output_tokens)"
+_NO_OTHER_USAGE: Final = "(o.input_tokens IS NULL OR i.input_tokens IS NULL)"
+_NO_OTHER_ID: Final = "(o.response_id IS NULL OR i.response_id IS NULL)"
+
+
+def _nested_models(con: duckdb.DuckDBPyConnection) -> None:
+    """`o` is the outer span, `i` the inner one."""
+    con.execute(
+        f"""
+        INSERT INTO same
+        SELECT CASE WHEN outer_rank < inner_rank THEN i_row ELSE o_row END, CASE WHEN outer_rank < inner_rank THEN o_row ELSE i_row END
+        FROM (
+            SELECT i.row AS i_row, o.row AS o_row, {_RANK.replace("dialect", "o.dialect")} AS outer_rank, {_RANK.replace("dialect", "i.dialect")} AS inner_rank
+            FROM work i JOIN ancestors n ON n.row = i.row JOIN work o ON o.row = n.model_row
+            WHERE i.kind = 'model' AND {_SAME_MODEL} AND {_NO_OTHER_ID} AND o.row NOT IN (SELECT row FROM same) AND i.row NOT IN (SELECT row FROM same)
+                AND ((o.dialect <> i.dialect AND ({_SAME_USAGE} OR {_NO_OTHER_USAGE})) OR {_SAME_USAGE})
+            -- Of several calls within one span, that span reports the last.
+            QUALIFY row_number() OVER (PARTITION BY o.row ORDER BY i.end_ns DESC NULLS FIRST, i.span_id) = 1
+        )
+        """
+    )
+
+
+def _side_by_side(con: duckdb.DuckDBPyConnection) -> None:
+    """The k-th report of one library is the k-th of the other, where the one lies within the time of the other."""
+    con.execute(
+        f"""
+        INSERT INTO same
+        WITH open AS (
+            SELECT *, {_RANK} AS rank, row_number() OVER (PARTITION BY trace_id, parent_span_id, dialect, request_model ORDER BY start_ns, span_id) AS place
+            FROM work WHERE kind = 'model' AND trace_id IN (SELECT trace_id FROM candidates WHERE kind = 'model')
+                AND row NOT IN (SELECT row FROM same) AND row NOT IN (SELECT stands FROM same)
+        )
+        SELECT CASE WHEN o.rank < i.rank THEN i.row ELSE o.row END, CASE WHEN o.rank < i.rank THEN o.row ELSE i.row END
+        FROM open o JOIN open i ON o.trace_id = i.trace_id AND o.parent_span_id IS NOT DISTINCT FROM i.parent_span_id AND o.place = i.place
+            AND o.dialect <> i.dialect AND {_SAME_MODEL} AND {_NO_OTHER_ID} AND ({_SAME_USAGE} OR {_NO_OTHER_USAGE})
+            AND o.start_ns <= i.start_ns AND o.end_ns >= i.end_ns AND o.row <> i.row
+        QUALIFY row_number() OVER (PARTITION BY least(o.row, i.row), greatest(o.row, i.row)) = 1
+        """
+    )
+
+
+def _nested_tools(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(
+        f"""
+        INSERT INTO same
+        SELECT CASE WHEN outer_stands THEN i_row ELSE o_row END, CASE WHEN outer_stands THEN o_row ELSE i_row END
+        FROM (
+            SELECT i.row AS i_row, o.row AS o_row, o.tool_call_id IS NOT NULL OR {_RANK.replace("dialect", "o.dialect")} <= {_RANK.replace("dialect", "i.dialect")} AS outer_stands
+            FROM work i JOIN ancestors n ON n.row = i.row JOIN work o ON o.row = n.tool_row
+            WHERE i.kind = 'tool' AND o.tool_name = i.tool_name AND o.dialect <> i.dialect AND coalesce(o.tool_call_id = i.tool_call_id, true)
+        )
+        """
+    )
+
+
+def _mark(con: duckdb.DuckDBPyConnection) -> None:
+    """Follows chains to the row that stands for all, marks the others, and completes it from them."""
+    con.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE same AS
+        WITH RECURSIVE chain(row, stands, steps) AS (
+            SELECT row, stands, 0 FROM same
+            UNION ALL SELECT c.row, s.stands, steps + 1 FROM chain c JOIN same s ON s.row = c.stands WHERE steps < 8
+        )
+        SELECT row, arg_max(stands, steps) AS stands FROM chain GROUP BY row HAVING arg_max(stands, steps) <> row
+        """
+    )
+    con.execute("UPDATE work SET duplicate_of = s.span_id FROM same JOIN work s ON s.row = same.stands WHERE work.row = same.row")
+    merged = ", ".join(f"{c} = coalesce(work.{c}, o.{c})" for c in _MERGED)
+    others = ", ".join(f"any_value(w.{c} ORDER BY {_RANK.replace('dialect', 'w.dialect')}) AS {c}" for c in _MERGED)
+    con.execute(
+        f"""
+        UPDATE work SET {merged}, failed = work.failed OR coalesce(o.failed, false),
+            price_source = CASE WHEN work.cost_usd IS NULL AND o.cost_usd IS NOT NULL THEN o.price_source ELSE work.price_source END,
+            usage_state = CASE WHEN work.usage_state = 'missing' THEN o.usage_state ELSE work.usage_state END,
+            content_state = CASE WHEN coalesce(work.content_state, 'none') = 'none' THEN o.content_state ELSE work.content_state END
+        FROM (
+            SELECT same.stands, {others}, bool_or(w.failed) AS failed, any_value(w.price_source ORDER BY w.cost_usd IS NULL) AS price_source,
+                any_value(w.usage_state ORDER BY w.usage_state) AS usage_state, any_value(w.content_state ORDER BY w.content_state) AS content_state
+            FROM same JOIN work w ON w.row = same.row GROUP BY same.stands
+        ) AS o WHERE work.row = o.stands
+        """
+    )
+    # What was said belongs to the row that stands for the call.
+    con.execute(
+        """
+        UPDATE contents SET span_key = moved.to_key FROM (
+            SELECT d.span_key AS from_key, s.span_key AS to_key FROM same JOIN work d ON d.row = same.row JOIN work s ON s.row = same.stands
+            WHERE s.span_key NOT IN (SELECT span_key FROM contents) AND d.span_key IN (SELECT span_key FROM contents)
+            QUALIFY row_number() OVER (PARTITION BY s.span_key ORDER BY d.span_key) = 1
+        ) AS moved WHERE contents.span_key = moved.from_key
+        """
+    )
+
+
+def _requests(con: duckdb.DuckDBPyConnection) -> None:
+    """Requests and responses into the store; what they say about calls into `work`."""
+    con.execute(
+        """
+        INSERT INTO tool_requests SELECT DISTINCT ON (trace_id, coalesce(tool_call_id, span_id || position)) n.* FROM new_tool_requests n
+        WHERE NOT EXISTS (FROM tool_requests o WHERE o.trace_id = n.trace_id AND o.tool_call_id = n.tool_call_id)
+        ORDER BY span_key, position
+        """
+    )
+    con.execute(
+        """
+        INSERT INTO tool_responses SELECT DISTINCT ON (trace_id, tool_call_id) n.* FROM new_tool_responses n
+        WHERE NOT EXISTS (FROM tool_responses o WHERE o.trace_id = n.trace_id AND o.tool_call_id = n.tool_call_id)
+        """
+    )
+    if con.execute("SELECT 1 FROM tool_requests LIMIT 1").fetchone() is None and con.execute("SELECT 1 FROM tool_responses LIMIT 1").fetchone() is None:
+        return
+    con.execute("CREATE OR REPLACE TEMP TABLE asked AS SELECT * FROM tool_requests WHERE trace_id IN (SELECT DISTINCT trace_id FROM work)")
+    con.execute("CREATE OR REPLACE TEMP TABLE answered AS SELECT * FROM tool_responses WHERE trace_id IN (SELECT DISTINCT trace_id FROM work)")
+    con.execute(
+        """
+        UPDATE work SET declared = a.declared, call_key = coalesce(work.call_key, a.call_key), loose_call_key = coalesce(work.loose_call_key, a.loose_call_key)
+        FROM asked a WHERE work.kind = 'tool' AND work.trace_id = a.trace_id AND work.tool_call_id = a.tool_call_id
+        """
+    )
+    con.execute(
+        """
+        UPDATE work SET result_key = a.result_key, result_chars = a.result_chars, failed = work.failed OR a.failed,
+            failure_inferred = CASE WHEN work.failed THEN work.failure_inferred WHEN a.failed THEN a.failure_inferred END,
+            failure_kind = coalesce(work.failure_kind, a.failure_kind)
+        FROM answered a WHERE work.kind = 'tool' AND work.result_key IS NULL AND work.trace_id = a.trace_id AND work.tool_call_id = a.tool_call_id
+        """
+    )
+    _infer_calls(con)
+
+
+def _infer_calls(con: duckdb.DuckDBPyConnection) -> None:
+    """Rows for the calls that a model asked for and no span tells of: agents without tool spans, and calls that never ran."""
+    con.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE told AS
+        SELECT DISTINCT trace_id, tool_call_id, CASE WHEN tool_call_id IS NULL THEN tool_name END AS unnamed_call_of FROM work WHERE kind = 'tool'
+        """
+    )
+    con.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE untold AS
+        SELECT a.*, m.row AS model_row, coalesce(m.end_ns, m.start_ns) + a.position AS at_ns, m.conversation_id, m.agent_name, m.user_id,
+            m.service_name, m.dialect, m.content_state, m.source_key, m.parent_span_id, m.run_id AS stamped,
+            md5(a.trace_id || coalesce(a.tool_call_id, a.span_id || ':' || a.position))[:16] AS made_id
+        FROM asked a JOIN work m ON m.trace_id = a.trace_id AND m.span_id = a.span_id AND (m.duplicate_of IS NULL OR a.tool_call_id IS NOT NULL)
+        WHERE a.tool_name IS NOT NULL
+            AND NOT EXISTS (FROM told t WHERE t.trace_id = a.trace_id AND (t.tool_call_id = a.tool_call_id OR t.unnamed_call_of = a.tool_name))
+        """
+    )
+    con.execute(
+        """
+        INSERT INTO work BY NAME
+        SELECT (SELECT count(*) FROM work) + row_number() OVER () - 1 AS row, NULL AS span_key, u.trace_id, made_id AS span_id, parent_span_id,
+            'tool' AS kind, u.tool_name AS name, agent_name, conversation_id, user_id, service_name, at_ns AS start_ns, at_ns AS end_ns,
+            'unset' AS status, r.failed, r.failure_inferred, r.failure_kind, CASE WHEN r.failed THEN r.result[:500] END AS error_message, u.tool_name,
+            u.tool_call_id, u.declared, u.call_key, u.loose_call_key, r.result_key, r.result_chars, content_state, true AS inferred, dialect, source_key, stamped AS run_id
+        FROM untold u LEFT JOIN answered r ON r.trace_id = u.trace_id AND r.tool_call_id = u.tool_call_id
+        """
+    )
+    con.execute(
+        """
+        INSERT INTO ancestors SELECT w.row, n.agent_row, n.model_row, n.tool_row, n.depth + 1
+        FROM work w JOIN untold u ON w.inferred AND w.trace_id = u.trace_id AND w.span_id = u.made_id JOIN ancestors n ON n.row = u.model_row
+        """
+    )

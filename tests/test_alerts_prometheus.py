@@ -1,0 +1,131 @@
+"""What the generated Prometheus files do, asked of the real promtool."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from math import inf
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
+
+from analyzer.alerts.metrics import METRICS
+from analyzer.alerts.prometheus import RULES_FILE, TESTS_FILE, generate
+from analyzer.alerts.rules import rules
+from instrument.policy import Context, Cost, Loops, Policy, Stuck, ToolErrors, UnknownTools
+
+PROMTOOL = shutil.which("promtool")
+if PROMTOOL is None and os.environ.get("CI"):
+    pytest.fail("CI must have promtool (Debian package prometheus)", pytrace=False)
+needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool (Debian package prometheus) is not installed")
+
+counts = st.integers(1, 2**63 - 1) | st.integers(1, 12)
+shares = st.floats(0, 1, exclude_min=True)
+money = st.floats(0, exclude_min=True) | st.floats(0.01, 100)
+policies = st.builds(
+    Policy,
+    tool_errors=st.builds(ToolErrors, same_failure_calls=counts, failed_calls=counts),
+    loops=st.builds(Loops, same_call_repeats=counts, same_call_error_repeats=counts),
+    context=st.builds(
+        Context, warn_share=shares, error_share=shares, forecast_turns=counts, forecast_share=shares
+    ),
+    unknown_tools=st.builds(UnknownTools, calls=counts, error_calls=counts),
+    stuck=st.builds(Stuck, same_output_repeats=counts, output_chars=counts),
+    cost=st.builds(
+        Cost, outlier_deviations=money, outlier_ratio=st.floats(1, exclude_min=True), outlier_runs=counts, run_usd=money
+    ),
+)  # fmt: skip
+
+
+def promtool(folder: Path, policy: Policy) -> tuple[subprocess.CompletedProcess[str], subprocess.CompletedProcess[str]]:
+    """`check rules` and `test rules` over the files of `policy`, written to `folder`."""
+    for name, text in generate(policy).items():
+        (folder / name).write_text(text, "utf-8")
+    return run(folder, "check", RULES_FILE), run(folder, "test", TESTS_FILE)
+
+
+def run(folder: Path, verb: str, name: str) -> subprocess.CompletedProcess[str]:
+    assert PROMTOOL
+    return subprocess.run([PROMTOOL, verb, "rules", name], cwd=folder, capture_output=True, text=True, check=False)
+
+
+@needs_promtool
+def test_every_rule_of_the_default_policy_fires_and_stays_quiet_as_its_cases_say(tmp_path: Path) -> None:
+    check, test = promtool(tmp_path, Policy())
+    assert check.returncode == 0, check.stderr
+    assert f"{len(rules(Policy()))} rules found" in check.stdout
+    assert test.returncode == 0, test.stderr
+
+
+@needs_promtool
+@settings(
+    max_examples=25,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],  # shrinking would start promtool for minutes
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@example(Policy(cost=Cost(outlier_deviations=inf, outlier_ratio=inf, run_usd=inf)))
+@given(policies)
+def test_any_valid_policy_gives_rules_that_promtool_accepts_and_that_pass_their_own_tests(
+    tmp_path: Path, policy: Policy
+) -> None:
+    assert msgspec.convert(msgspec.to_builtins(policy), Policy) == policy  # the strategy makes valid policies only
+    check, test = promtool(tmp_path, policy)
+    assert check.returncode == 0, check.stderr
+    assert test.returncode == 0, test.stderr
+
+
+@needs_promtool
+def test_a_rule_with_another_threshold_fails_the_tests_of_the_policy(tmp_path: Path) -> None:
+    for name, text in generate(Policy()).items():
+        (tmp_path / name).write_text(
+            text.replace("flyball_repeated_outputs_max >= 3", "flyball_repeated_outputs_max >= 2")
+        )
+    failed = run(tmp_path, "test", TESTS_FILE)
+    assert failed.returncode == 1
+    assert "FlyballRepeatedOutput" in failed.stderr
+
+
+def test_each_failure_mode_has_a_rule_and_each_rule_knows_only_declared_metrics() -> None:
+    found = rules(Policy())
+    assert {r.detector for r in found} == {
+        "error_cascade", "repeated_call", "context_growth", "unknown_tool", "repeated_output", "cost_outlier",
+    }  # fmt: skip
+    used = {metric for rule in found for metric in rule.fires}
+    assert used == set(METRICS)
+    assert all(metric.name in rule.expr for rule in found for metric in rule.fires)
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        (Policy(loops=Loops(same_call_repeats=7, same_call_error_repeats=23)), "flyball_repeated_calls_max >= 7 < 23"),
+        (Policy(tool_errors=ToolErrors(failed_calls=41)), "flyball_failed_calls_max >= 41"),
+        (Policy(tool_errors=ToolErrors(same_failure_calls=43)), "flyball_same_failures_max >= 43"),
+        (Policy(context=Context(warn_share=0.31, error_share=0.32)), "flyball_context_share_max >= 0.31 < 0.32"),
+        (Policy(context=Context(forecast_turns=47)), "flyball_context_turns_left_min <= 47"),
+        (Policy(context=Context(forecast_share=0.47)), "flyball_context_share_max >= 0.47"),
+        (Policy(unknown_tools=UnknownTools(calls=5, error_calls=53)), "flyball_unknown_tool_calls_max >= 5 < 53"),
+        (Policy(stuck=Stuck(same_output_repeats=59)), "flyball_repeated_outputs_max >= 59"),
+        (Policy(cost=Cost(run_usd=0.61)), "flyball_run_cost_usd_max >= 0.61"),
+        (Policy(cost=Cost(outlier_ratio=6.7)), "6.7 * flyball_group_cost_usd_median"),
+        (Policy(cost=Cost(outlier_deviations=7.1)), "7.1 * flyball_group_cost_log_deviation"),
+        (Policy(cost=Cost(outlier_runs=73)), "flyball_group_runs >= 73"),
+    ],
+)  # fmt: skip
+def test_thresholds_come_from_the_policy(changed: Policy, expected: str) -> None:
+    assert any(expected in rule.expr for rule in rules(changed))
+    assert not any(expected in rule.expr for rule in rules(Policy()))
+
+
+def test_an_error_threshold_below_the_warning_leaves_one_critical_rule() -> None:
+    found = [
+        r
+        for r in rules(Policy(loops=Loops(same_call_repeats=9, same_call_error_repeats=2)))
+        if r.detector == "repeated_call"
+    ]
+    assert [(r.severity, r.expr) for r in found] == [("critical", "flyball_repeated_calls_max >= 9")]
