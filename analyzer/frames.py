@@ -33,18 +33,15 @@ class Frames:
         self._views = views
         self._span = f"run_key BETWEEN {first_run} AND {last_run}"
 
+    @classmethod
+    def all_of(cls, con: duckdb.DuckDBPyConnection) -> Frames:
+        """Every run of the store at once, to ask about a few of them."""
+        return cls(con, {}, -(2**31), 2**31 - 1)
+
     @cached_property
     def tool_calls(self) -> pl.DataFrame:
-        """One row is one tool call; those known only from messages are included.
-
-        `turn` is the turn that asked for it. In a run without any recorded model call each tool call is a turn of its own: `turn` is its step.
-        """
-        calls = self.rows(_VIEWS["tool_calls"], sorted(self._views.get("tool_calls", ())))
-        ends = calls.filter((pl.col("run_key") != pl.col("run_key").shift(-1)).fill_null(True) & (pl.col("turn") == 0))
-        if ends.is_empty():
-            return calls
-        lonely = pl.col("run_key").is_in(ends["run_key"].implode())
-        return calls.with_columns(turn=pl.when(lonely).then("step").otherwise("turn"))
+        """One row is one tool call; those known only from messages are included. `turn` is as in `calls`."""
+        return self.calls(sorted(self._views.get("tool_calls", ())))
 
     @cached_property
     def model_calls(self) -> pl.DataFrame:
@@ -80,6 +77,18 @@ class Frames:
             "SELECT coalesce(response_model, request_model) AS model, count(*) AS calls, count(input_tokens) AS measured "
             f"FROM spans WHERE kind = 'model' AND {_COUNTED} AND {self._span} GROUP BY ALL ORDER BY ALL"
         ).pl()
+
+    def calls(self, columns: Sequence[str], runs: pl.Series | None = None) -> pl.DataFrame:
+        """One row is one tool call (of the runs numbered in `runs`, if given), with the columns named as for `rows`.
+
+        `turn` is the turn that asked for it. In a run without recorded model calls each tool call is a turn of its own: `turn` is its step.
+        """
+        calls = self.rows(_VIEWS["tool_calls"], columns, runs)
+        last = (pl.col("run_key") != pl.col("run_key").shift(-1)).fill_null(True)
+        lonely = calls.filter(last & (pl.col("turn") == 0))["run_key"]
+        if lonely.is_empty():
+            return calls
+        return calls.with_columns(turn=pl.when(pl.col("run_key").is_in(lonely.implode())).then("step").otherwise("turn"))
 
     def rows(self, where: str, columns: Sequence[str], runs: pl.Series | None = None) -> pl.DataFrame:
         """One row is one span (duplicates left out) for which `where` holds, of the runs numbered in `runs` if given; ordered.

@@ -103,7 +103,7 @@ def measure(path: Path) -> None:
 
     with duckdb.connect(str(path), read_only=True) as con:
         (spans,) = con.execute("SELECT count(*) FROM spans").fetchone() or (0,)
-        views = frames.columns_of(DETECTORS.values())
+        views = frames.columns_of(d.reads for d in DETECTORS.values())
         floor = best(ROUNDS, lambda: [con.execute(sql).fetchall() for sql in frames.scans(views)])
         loaded = best(ROUNDS, lambda: [len(part.tool_calls) + len(part.model_calls) for part in frames.partitions(con, views)])
         whole = best(ROUNDS, lambda: judge(con))

@@ -52,7 +52,8 @@ class StoreTooNew(StoreError):
     def __init__(self, path: Path, version: int, known: int) -> None:
         self.version = version
         super().__init__(
-            path, f"has schema version {version}, this flyball knows up to {known}; upgrade with `pip install -U flyball`"
+            path,
+            f"has schema version {version}, this flyball knows up to {known}; upgrade with `pip install -U flyball`",
         )
 
 

@@ -40,6 +40,8 @@ class Journal:
         self.folder = folder
         self.bytes_written = 0
         """Since the process started, all segments together."""
+        self.spans = self.marks = 0
+        """Ended and started spans written."""
         self.lost = 0
         """Ended spans that could not be written."""
         self.reason: str | None = None
@@ -62,7 +64,7 @@ class Journal:
         if self._fd is not None:
             with contextlib.suppress(OSError):  # a descriptor that is closed already is what we want
                 os.close(self._fd)
-        self.lost = self.unreported = 0
+        self.spans = self.marks = self.lost = self.unreported = 0
         self._after_fork()
 
     def write(self, line: bytes, *, mark: bool = False) -> bool:
@@ -74,6 +76,10 @@ class Journal:
             except OSError as e:
                 self._failed(e, mark)
                 return False
+            if mark:
+                self.marks += 1
+            else:
+                self.spans += 1
             return True
 
     def _append(self, fd: int, line: bytes) -> None:
@@ -120,15 +126,12 @@ class Journal:
             raise OSError(errno.EAGAIN, self._why)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            name = f"{self._clock() // 1000}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            fd = os.open(self.folder / name, flags, 0o600)
+            self._fd = _new_segment(self.folder, self._clock() // 1000)
         except OSError as e:
             self._next_try, self._why = now + _REOPEN_SECONDS, e.strerror or str(e)
             raise
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._fd, self._size, self._torn = fd, 0, False
-        return fd
+        self._size, self._torn = 0, False
+        return self._fd
 
     def _release(self) -> None:
         if self._fd is not None:
@@ -144,4 +147,20 @@ class Journal:
             self._release()
 
 
-_LOSS_PREFIX: Final = Prefixes().of(None, None).replace(b'"scope":{}', b'"scope":{"name":"%b"}' % semconv.SCOPE.encode())
+def _new_segment(folder: Path, started_us: int) -> int:
+    """A new file, opened and locked. Between the two an adopting process may take it for a dead one's and delete it: then another."""
+    while True:
+        path = folder / f"{started_us}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with contextlib.suppress(
+            OSError
+        ):  # a file system without locks: nobody else gets one either, so nobody deletes it
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        if os.fstat(fd).st_nlink:
+            return fd
+        os.close(fd)
+
+
+_LOSS_PREFIX: Final = (
+    Prefixes().of(None, None).replace(b'"scope":{}', b'"scope":{"name":"%b"}' % semconv.SCOPE.encode())
+)

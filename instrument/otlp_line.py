@@ -48,16 +48,16 @@ class Prefixes:
 
 def _prefix(resource: Resource | None, scope: InstrumentationScope | None) -> bytes:
     named = {"name": scope.name, "version": scope.version or ""} if scope is not None else {}
-    head = dumps({"resource": {"attributes": encoded(resource.attributes if resource is not None else {})}, "scope": named})
+    head = dumps(
+        {"resource": {"attributes": encoded(resource.attributes if resource is not None else {})}, "scope": named}
+    )
     middle = head.rindex(b',"scope":')
     return b'{"resourceSpans":[' + head[:middle] + b',"scopeSpans":[{' + head[middle + 1 : -1] + b',"spans":['
 
 
 def encoded(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Attributes as OTLP key-value pairs."""
-    return [
-        {"key": k, "value": {"stringValue": v} if type(v) is str else value_of(v)} for k, v in attributes.items()
-    ]
+    return [{"key": k, "value": {"stringValue": v} if type(v) is str else value_of(v)} for k, v in attributes.items()]
 
 
 def value_of(value: Any) -> dict[str, Any]:
@@ -85,7 +85,9 @@ def value_of(value: Any) -> dict[str, Any]:
 _NOT_FINITE: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
-def ended(span: ReadableSpan, attributes: Mapping[str, Any], message: str | None, events: list[dict[str, Any]]) -> bytes:
+def ended(
+    span: ReadableSpan, attributes: Mapping[str, Any], message: str | None, events: list[dict[str, Any]]
+) -> bytes:
     """An ended span, its attributes, status message and events as given: they may have been redacted."""
     fields = _identity(span)
     fields["endTimeUnixNano"] = str(span.end_time or 0)

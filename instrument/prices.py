@@ -22,7 +22,16 @@ Rate = Annotated[float, Meta(ge=0)]
 GEO_MULTIPLIERS: Final = {("anthropic", "us"): 1.1}
 """Anthropic bills requests pinned to US inference (`inference_geo: us`) at 1.1 times the rate (platform.claude.com, pricing, "Data residency");
 genai-prices 0.2.3 does not know it."""
-_PROVIDERS: Final = {"gcp.vertex_ai": "google", "gcp.gemini": "google", "gcp.gen_ai": "google", "azure.ai.openai": "azure", "azure.ai.inference": "azure", "aws.bedrock": "aws", "x_ai": "x-ai", "mistral_ai": "mistral"}
+_PROVIDERS: Final = {
+    "gcp.vertex_ai": "google",
+    "gcp.gemini": "google",
+    "gcp.gen_ai": "google",
+    "azure.ai.openai": "azure",
+    "azure.ai.inference": "azure",
+    "aws.bedrock": "aws",
+    "x_ai": "x-ai",
+    "mistral_ai": "mistral",
+}
 """Provider names of the GenAI conventions that genai-prices spells another way."""
 
 
@@ -76,15 +85,32 @@ class Prices:
             self._known[condition] = self._user(condition) or _listed(condition)
         return self._known[condition]
 
-    def cost_usd(self, condition: Condition, *, uncached_input_tokens: int, output_tokens: int, cache_read_tokens: int = 0, cache_write_5m_tokens: int = 0, cache_write_1h_tokens: int = 0, web_searches: int = 0) -> float | None:
+    def cost_usd(
+        self,
+        condition: Condition,
+        *,
+        uncached_input_tokens: int,
+        output_tokens: int,
+        cache_read_tokens: int = 0,
+        cache_write_5m_tokens: int = 0,
+        cache_write_1h_tokens: int = 0,
+        web_searches: int = 0,
+    ) -> float | None:
         """Price of one call in US dollars, None where the price is not known. The same sum as the store's, for one call."""
         whole = uncached_input_tokens + cache_read_tokens + cache_write_5m_tokens + cache_write_1h_tokens
-        step = next((r for r in reversed(self.rates(condition)) if whole > r.above_input_tokens or r.above_input_tokens == 0), None)
+        step = next(
+            (r for r in reversed(self.rates(condition)) if whole > r.above_input_tokens or r.above_input_tokens == 0),
+            None,
+        )
         if step is None:
             return None
         return (
-            uncached_input_tokens * step.input + cache_read_tokens * step.cache_read + cache_write_5m_tokens * step.cache_write_5m
-            + cache_write_1h_tokens * step.cache_write_1h + output_tokens * step.output + web_searches * step.web_search
+            uncached_input_tokens * step.input
+            + cache_read_tokens * step.cache_read
+            + cache_write_5m_tokens * step.cache_write_5m
+            + cache_write_1h_tokens * step.cache_write_1h
+            + output_tokens * step.output
+            + web_searches * step.web_search
         )
 
     def _user(self, condition: Condition) -> tuple[Rates, ...]:
@@ -92,9 +118,23 @@ class Prices:
         if own is None:
             return ()
         million = 1e-6
-        read, write = (own.input if own.cache_read is None else own.cache_read), (own.input if own.cache_write_5m is None else own.cache_write_5m)
+        read, write = (
+            (own.input if own.cache_read is None else own.cache_read),
+            (own.input if own.cache_write_5m is None else own.cache_write_5m),
+        )
         hour = write if own.cache_write_1h is None else own.cache_write_1h
-        return (Rates(0, own.input * million, own.output * million, read * million, write * million, hour * million, (own.web_search or 0) * 1e-3, "user"),)
+        return (
+            Rates(
+                0,
+                own.input * million,
+                own.output * million,
+                read * million,
+                write * million,
+                hour * million,
+                (own.web_search or 0) * 1e-3,
+                "user",
+            ),
+        )
 
 
 def parse_prices(tables: dict[str, Any]) -> Prices:
@@ -132,7 +172,16 @@ def _step(price: Any, start: int, factor: float, source: str) -> Rates:
     # A counter without a price of its own is billed as what it is a part of, as genai-prices does.
     plain, write = token("input_mtok"), token("cache_write_mtok", token("input_mtok"))
     searches = _at(getattr(price, "web_searches_kcount", None), start)
-    return Rates(start, plain, token("output_mtok"), token("cache_read_mtok", plain), write, token("cache_write_1h_mtok", write), (searches or 0.0) * 1e-3, source)
+    return Rates(
+        start,
+        plain,
+        token("output_mtok"),
+        token("cache_read_mtok", plain),
+        write,
+        token("cache_write_1h_mtok", write),
+        (searches or 0.0) * 1e-3,
+        source,
+    )
 
 
 def _at(price: Any, start: int) -> float | None:
@@ -142,7 +191,11 @@ def _at(price: Any, start: int) -> float | None:
     tiers = getattr(price, "tiers", None)
     if tiers is None:
         return float(price)
-    return float(max((t for t in tiers if t.start <= start and start > 0), key=lambda t: t.start, default=None).price if any(t.start <= start for t in tiers) and start > 0 else price.base)
+    return float(
+        max((t for t in tiers if t.start <= start and start > 0), key=lambda t: t.start, default=None).price
+        if any(t.start <= start for t in tiers) and start > 0
+        else price.base
+    )
 
 
 @cache

@@ -89,7 +89,9 @@ def loose_call_key(tool: str | None, arguments: Any) -> int | None:
     """
     if not tool or arguments is None:
         return None
-    words = sorted(w for w in _WORD.findall(canonical(arguments).decode("utf-8", "replace").lower()) if not _DIGIT.search(w))
+    words = sorted(
+        w for w in _WORD.findall(canonical(arguments).decode("utf-8", "replace").lower()) if not _DIGIT.search(w)
+    )
     return key_of((tool + "\0" + " ".join(words)).encode("utf-8", "replace")) if words else None
 
 
@@ -106,7 +108,11 @@ def result_text(result: Any) -> str | None:
             return result
         if isinstance(result, str):
             return result
-    if isinstance(result, list) and result and all(isinstance(b, dict) and isinstance(b.get("type"), str) for b in result):
+    if (
+        isinstance(result, list)
+        and result
+        and all(isinstance(b, dict) and isinstance(b.get("type"), str) for b in result)
+    ):
         return "\n".join(b["text"] if isinstance(b.get("text"), str) else canonical(b).decode() for b in result)
     return canonical(result).decode("utf-8", "replace")
 

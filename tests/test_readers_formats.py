@@ -31,13 +31,9 @@ PRETTY_A, PRETTY_B = (json.dumps(document(name, f"{name * 16}"), indent=2) for n
         pytest.param(f"{PRETTY_A}\n{PRETTY_B}\n", id="documents over many lines"),
         pytest.param(f"{PRETTY_A}\r\n\r\n{PRETTY_B}".replace("\n  ", "\r\n  "), id="windows line ends"),
         pytest.param(f"[{PRETTY_A},\n{PRETTY_B}]", id="a list"),
-        pytest.param(
-            f"[[{json.dumps(document('a'))}],[{json.dumps(document('b'))}]]", id="a list of lists on one line"
-        ),
+        pytest.param(f"[[{json.dumps(document('a'))}],[{json.dumps(document('b'))}]]", id="lists in a list"),
         pytest.param(json.dumps(document("a")) + "\n" + json.dumps(document("b")), id="lines"),
-        pytest.param(
-            json.dumps({"_note": "first", **document("a")}) + "\n" + json.dumps(document("b")), id="other keys first"
-        ),
+        pytest.param(json.dumps({"_": 1, **document("a")}) + "\n" + json.dumps(document("b")), id="other keys first"),
     ],
 )
 def test_otlp_json_however_it_is_laid_out(tmp_path: Path, content: str) -> None:
@@ -133,7 +129,5 @@ def test_values_nested_without_end_are_an_issue_not_a_crash(tmp_path: Path) -> N
 
 
 def test_numbers_and_text_that_json_allows_and_decoders_refuse_are_read(tmp_path: Path) -> None:
-    kept = kept_of(
-        tmp_path, '{"gen_ai.operation.name": "chat", "big": 123456789012345678901234567890, "half": "\\ud83d"}'
-    )
+    kept = kept_of(tmp_path, '{"gen_ai.operation.name": "chat", "big": 123456789012345678901, "half": "\\ud83d"}')
     assert attributes(kept.spans[0])["half"] == "?"

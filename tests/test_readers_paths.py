@@ -114,14 +114,6 @@ def test_a_file_that_is_no_trace_is_refused_when_named_and_mentioned_when_found(
     assert says in kept.issues[0].message
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_without_permission_is_an_error_that_names_it(tmp_path: Path) -> None:
-    write(tmp_path / "a.jsonl", lines(["a"])).chmod(0)
-    write(tmp_path / "b.jsonl", lines(["b"]))
-    kept, _ = reading_of(tmp_path)
-    assert (kept.names, kept.kinds) == (["b"], ["unreadable_file"])
-
-
 def test_a_file_that_vanishes_after_it_was_found_is_an_issue(tmp_path: Path) -> None:
     kept = Kept()
     reading = read([Source(str(tmp_path / "gone"), named=False)], kept)

@@ -34,6 +34,11 @@ _CHANGING: Final = frozenset(
     "start stop store submit subscribe suspend swap switch sync tap toggle touch transfer type undo uninstall unset unsubscribe update upgrade upload "
     "upsert write".split()
 )
+_LOOKING: Final = frozenset(
+    "calculate cat check count describe diff explain fetch find get glob grep has inspect is list load lookup ls peek query read search show stat "
+    "status summarize think validate verify view".split()
+)
+"""As the first word of a name these decide: `get_order` orders nothing."""
 _WAITING: Final = frozenset({"sleep", "wait", "delay", "pause"})
 _COMMANDING: Final = frozenset(
     "bash cmd code command commands exec execute interpreter ipython jupyter powershell python repl run sh shell terminal zsh".split()
@@ -59,7 +64,10 @@ _SLEEPS: Final = re.compile(r'^\W*(?:"?\w+"?\s*:\s*")?\s*sleep\s+[\d.]+\w?\W*$')
 @lru_cache(maxsize=4096)
 def effect_of_name(tool: str) -> Effect:
     """What a tool of that name does."""
-    words = {w.lower() for w in _WORDS.findall(tool)}
+    first, *others = [w.lower() for w in _WORDS.findall(tool)] or [""]
+    words = {first, *others}
+    if first in _LOOKING:
+        return Effect.LOOKS
     if words & _CHANGING:
         return Effect.CHANGES
     if words & _WAITING:

@@ -1,0 +1,1 @@
+"""The pages of the app: layout only. Numbers come from `analyzer.views`, charts from `analyzer.report.charts`."""

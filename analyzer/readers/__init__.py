@@ -6,6 +6,7 @@ grow with a file.
 
 from __future__ import annotations
 
+from analyzer.readers.loading import load
 from analyzer.readers.paths import Inputs, Source, is_database, resolve
 from analyzer.readers.reading import Reading, read
 from analyzer.readers.sink import Sink
@@ -19,5 +20,6 @@ __all__ = [  # noqa: RUF022 - a table of contents, in the order of use
     # reading it
     "Reading",
     "Sink",
+    "load",
     "read",
 ]

@@ -14,8 +14,8 @@ from analyzer.readers.lines import line_blocks, values, whole
 from analyzer.readers.sink import Sink
 from analyzer.readers.streams import Stream
 
-_MARK = re.compile(rb'"resourceSpans"\s*:')
-_OPENS = re.compile(rb'^[ \t]*\{[ \t]*"resourceSpans"\s*:', re.MULTILINE)
+_MARK = re.compile(rb'"resource(?:S|_s)pans"\s*:')  # protobuf's JSON may keep the names of the .proto file
+_OPENS = re.compile(rb'^[ \t]*\{[ \t]*"resource(?:S|_s)pans"\s*:', re.MULTILINE)
 # No JSON document has a closing and an opening brace with nothing but white space between, so this is where one ends.
 _BETWEEN = re.compile(rb"(?<=\})\s*\n\s*(?=\{)")
 _LINE_END = re.compile(rb"[\r\n]")

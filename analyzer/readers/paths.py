@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from instrument.errors import UnreadableTrace
+from instrument.journal import folder_of
 
 STANDARD_INPUT: Final = "-"
 _DUCKDB_MAGIC = b"DUCK"
@@ -45,6 +45,9 @@ def resolve(paths: Sequence[str]) -> Inputs:
     """
     inputs, seen = Inputs(), set[tuple[int, int]]()
     for path in paths:
+        if not os.path.lexists(path) and folder_of(Path(path)).is_dir():
+            inputs.databases.append(Path(path))  # recorded, and not yet brought into a database
+            continue
         try:
             for source in _meant(path):
                 _take(source, inputs, seen)
@@ -59,7 +62,9 @@ def resolve(paths: Sequence[str]) -> Inputs:
 
 
 def is_database(path: Path) -> bool:
-    """Whether the file is a DuckDB database, by its content. False where it cannot be read."""
+    """Whether the file is a DuckDB database, by its content. False where it is no file or cannot be read."""
+    if not path.is_file():  # opening a pipe would wait for whoever writes to it
+        return False
     try:
         with path.open("rb") as file:
             return file.read(_DUCKDB_MAGIC_AT + len(_DUCKDB_MAGIC)).endswith(_DUCKDB_MAGIC)
@@ -72,12 +77,17 @@ def _take(source: Source, inputs: Inputs, seen: set[tuple[int, int]]) -> None:
         if source not in inputs.sources:
             inputs.sources.append(source)
         return
-    facts = Path(source.path).stat()
+    path = Path(source.path)
+    try:
+        facts = path.stat()
+    except OSError:  # gone since it was found; reading it will say so
+        inputs.sources.append(source)
+        return
     if (facts.st_dev, facts.st_ino) in seen:
         return
     seen.add((facts.st_dev, facts.st_ino))
-    if stat.S_ISREG(facts.st_mode) and is_database(Path(source.path)):
-        inputs.databases.append(Path(source.path))
+    if is_database(path):
+        inputs.databases.append(path)
     else:
         inputs.sources.append(source)
 
@@ -110,7 +120,8 @@ def _walked(folder: str) -> Iterator[Source]:
     found = False
     unreadable: list[OSError] = []
     for here, folders, files in os.walk(folder, onerror=unreadable.append):
-        beside = {name + ending for name in files for ending in _BESIDE_DATABASE if is_database(Path(here, name))}
+        databases = [name for name in files if is_database(Path(here, name))]
+        beside = {name + ending for name in databases for ending in _BESIDE_DATABASE}
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in beside)
         for name in sorted(files):
             path = os.path.join(here, name)  # noqa: PTH118 - keeps the path as the user wrote it

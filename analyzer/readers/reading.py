@@ -54,7 +54,8 @@ def read(
             failure = UnreadableTrace(source.path, f"cannot be read ({e.strerror or e}); check its permissions")
             if source.named:
                 reading.refusals.append(failure)
-            sink.add_issue(_unreadable(failure))
+            else:
+                sink.add_issue(_unreadable(failure))
     return reading
 
 
@@ -86,7 +87,7 @@ def _not_a_trace(problem: UnreadableTrace) -> Issue:
         kind="not_a_trace",
         source=problem.path,
         message=str(problem).removeprefix(f"{problem.path}: "),
-        remedy="nothing to do; name the file itself if it ought to hold a trace",
+        remedy="name the file itself if it ought to hold a trace",
         error=False,
     )
 

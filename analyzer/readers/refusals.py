@@ -18,13 +18,10 @@ _BINARY: Final = (
     (b"\0", "begins with NUL bytes: the disk may have failed while it was written, or it is no text at all"),
 )
 _OTHER_SIGNAL: Final = re.compile(rb'"resource(Logs|Metrics)"\s*:')
-_KNOWN: Final = (
-    "flyball reads OTLP JSON and JSON Lines, OpenTelemetry spans dumped as JSON, and its own databases and journals"
-)
 
 
 def refusal(head: bytes) -> str:
-    """A sentence for a file that begins with `head`: what it seems to be, and what to do."""
+    """What a file that begins with `head` seems to be, and what to do."""
     if not head.strip():
         return "is empty: nothing was recorded in it, or nothing yet"
     for start, sentence in _BINARY:
@@ -34,5 +31,5 @@ def refusal(head: bytes) -> str:
         kind = signal.group(1).decode().lower()
         return f"holds OpenTelemetry {kind}, not traces; give the file the traces were exported to"
     if head.lstrip()[:1] in (b"{", b"["):
-        return f"is JSON, but holds no spans in a format flyball knows; {_KNOWN}"
-    return f"holds no trace; {_KNOWN}"
+        return "is JSON, but holds no spans in a format flyball knows"
+    return "holds no trace"

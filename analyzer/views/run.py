@@ -16,8 +16,11 @@ DENSITY_BUCKETS: Final = 160
 
 _MODEL: Final = "kind = 'model' AND duplicate_of IS NULL"
 
+# As detectors number them: where no model call was recorded, each tool call is a turn of its own.
+TURN: Final = "CASE WHEN $lonely THEN step ELSE turn END"
+
 _TURNS: Final = f"""
-SELECT turn, min(step) AS first_step, min(start_ns) AS start_ns, max(end_ns) AS end_ns,
+SELECT {TURN} AS turn, min(step) AS first_step, min(start_ns) AS start_ns, max(end_ns) AS end_ns,
        any_value(coalesce(response_model, request_model)) FILTER ({_MODEL}) AS model,
        max(input_tokens) FILTER ({_MODEL}) AS input_tokens,
        max(uncached_input_tokens) FILTER ({_MODEL}) AS uncached_input_tokens,
@@ -27,17 +30,18 @@ SELECT turn, min(step) AS first_step, min(start_ns) AS start_ns, max(end_ns) AS 
        sum(cost_usd) FILTER ({_MODEL}) AS cost_usd,
        count(*) FILTER (kind = 'tool' AND duplicate_of IS NULL) AS tool_calls,
        count(*) FILTER (kind = 'tool' AND duplicate_of IS NULL AND failed) AS failed_tool_calls
-FROM spans WHERE run_key = ? AND turn IS NOT NULL
-GROUP BY turn ORDER BY turn
+FROM spans s WHERE run_key = $run_key AND (NOT $lonely OR kind = 'tool')
+GROUP BY 1 ORDER BY 1
 """
 
 
-def turns(con: duckdb.DuckDBPyConnection, run_key: int) -> pl.DataFrame:
+def turns(con: duckdb.DuckDBPyConnection, run_key: int, *, lonely: bool = False) -> pl.DataFrame:
     """One row per turn of the run, in order; turn 0 is what happened before the first model call.
 
-    Counters and cost are those of the turn's model call; null where not known.
+    Counters and cost are those of the turn's model call; null where not known. `lonely` says that the run has no recorded
+    model call: each tool call is then a turn of its own, numbered by its step.
     """
-    return con.sql(_TURNS, params=[run_key]).pl()
+    return con.sql(_TURNS, params={"run_key": run_key, "lonely": lonely}).pl()
 
 
 def for_charts(frame: pl.DataFrame, findings: Iterable[Finding], points: int = TURNS_SHOWN) -> pl.DataFrame:
@@ -69,6 +73,19 @@ def _marked(frame: pl.DataFrame, findings: Iterable[Finding]) -> pl.DataFrame:
         inside = pl.col("turn").is_between(finding.first_turn, finding.last_turn)
         rank = pl.max_horizontal(rank, pl.when(inside).then(pl.lit(finding.severity.rank, pl.Int8)))
     return frame.with_columns(rank=rank)
+
+
+def within(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings about a part of the run: one that begins at its very first span is about the whole and marks nothing."""
+    return [finding for finding in findings if finding.first_step > 0]
+
+
+def edges(page: pl.DataFrame) -> tuple[float, float]:
+    """First start and last end, in seconds, on a page of `spans()`; the agent span, which spans all, left out."""
+    inside = page.filter(pl.col("kind") != "agent")
+    if inside.is_empty():
+        return 0.0, 0.0
+    return float(inside["start_seconds"].min()), float(inside["end_seconds"].max())  # type: ignore[arg-type]  # not empty
 
 
 def _severity() -> pl.Expr:
@@ -107,8 +124,7 @@ def span_count(con: duckdb.DuckDBPyConnection, run_key: int, before_step: int | 
     """How many rows `spans` has in all, or those before a step: the offset at which that step is found."""
     where = "" if before_step is None else f" AND step < {int(before_step)}"
     sql = f"SELECT count(*) FROM spans WHERE run_key = ? AND duplicate_of IS NULL{where}"
-    row = con.execute(sql, [run_key]).fetchone()
-    return int(row[0]) if row else 0
+    return int(con.sql(sql, params=[run_key]).fetchall()[0][0])
 
 
 _DENSITY: Final = """

@@ -26,7 +26,7 @@ SELECT s.run_key, any_value(r.run_id) AS run_id, any_value(r.trace_id) AS trace_
        arg_min(user_id, step) AS user_id,
        min(start_ns) AS start_ns, max(coalesce(end_ns, start_ns)) AS end_ns,
        (max(coalesce(end_ns, start_ns)) - min(start_ns)) / 1e9 AS seconds,
-       CASE WHEN bool_or(end_ns IS NULL) AND NOT bool_and(inferred) THEN 'unfinished'
+       CASE WHEN bool_or(end_ns IS NULL) FILTER (step = 0) THEN 'unfinished'
             WHEN coalesce(bool_or(failed) FILTER (kind = 'agent' AND span_id = s.run_id),
                           arg_max(failed, step) FILTER (kind = 'model' AND duplicate_of IS NULL)) THEN 'failed'
             ELSE 'ended' END AS outcome,
@@ -34,8 +34,8 @@ SELECT s.run_key, any_value(r.run_id) AS run_id, any_value(r.trace_id) AS trace_
        count(*) FILTER (kind = 'model' AND duplicate_of IS NULL) AS model_calls,
        count(*) FILTER (kind = 'tool' AND duplicate_of IS NULL) AS tool_calls,
        count(*) FILTER (kind = 'tool' AND duplicate_of IS NULL AND failed) AS failed_tool_calls,
-       sum(input_tokens)::BIGINT FILTER (kind = 'model' AND duplicate_of IS NULL) AS input_tokens,
-       sum(output_tokens)::BIGINT FILTER (kind = 'model' AND duplicate_of IS NULL) AS output_tokens,
+       (sum(input_tokens) FILTER (kind = 'model' AND duplicate_of IS NULL))::BIGINT AS input_tokens,
+       (sum(output_tokens) FILTER (kind = 'model' AND duplicate_of IS NULL))::BIGINT AS output_tokens,
        sum(cost_usd) FILTER (kind = 'model' AND duplicate_of IS NULL) AS cost_usd,
        count(*) FILTER (kind = 'model' AND duplicate_of IS NULL AND cost_usd IS NULL) AS unpriced_calls,
        max(input_tokens) FILTER (kind = 'model' AND duplicate_of IS NULL) AS peak_input_tokens
@@ -47,7 +47,7 @@ GROUP BY s.run_key ORDER BY start_ns DESC, s.run_key
 def summaries(con: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     """One row per run, the newest first. Tokens and cost are of model calls, each counted once; null where not known.
 
-    `outcome` is `unfinished` where a span never ended, `failed` where the agent span failed (without one: where the last
+    `outcome` is `unfinished` where the first span never ended, `failed` where the agent span failed (without one: where the last
     model call did), else `ended`.
     """
     return con.sql(_SUMMARIES).pl()
@@ -144,7 +144,9 @@ def spend_over_time(runs: pl.DataFrame) -> pl.DataFrame:
     Runs of unknown cost count as runs and not as money.
     """
     if runs.is_empty():
-        return runs.select(start="start_ns", bucket_seconds="start_ns", runs="findings", useful_usd="cost_usd", wasted_usd="wasted_usd")
+        return runs.select(
+            start="start_ns", bucket_seconds="start_ns", runs="findings", useful_usd="cost_usd", wasted_usd="wasted_usd"
+        )
     size = bucket_seconds(_lowest(runs), _highest(runs))
     wasted = pl.min_horizontal(pl.col("wasted_usd").fill_null(0), pl.col("cost_usd").fill_null(0))
     return (
@@ -163,7 +165,14 @@ def findings_over_time(runs: pl.DataFrame, findings: Sequence[Finding]) -> pl.Da
     schema = {"start_ns": pl.Int64, "severity": pl.String}
     frame = pl.DataFrame([(f.start_ns, f.severity.value) for f in findings], schema=schema, orient="row")
     if frame.is_empty() or runs.is_empty():
-        return pl.DataFrame(schema={"start": pl.Datetime("us"), "severity": pl.String, "findings": pl.UInt32, "bucket_seconds": pl.Int32})
+        return pl.DataFrame(
+            schema={
+                "start": pl.Datetime("us"),
+                "severity": pl.String,
+                "findings": pl.UInt32,
+                "bucket_seconds": pl.Int32,
+            }
+        )
     size = bucket_seconds(_lowest(runs), _highest(runs))
     return (
         frame.group_by(start=_bucket(size), severity="severity")

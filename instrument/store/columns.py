@@ -11,6 +11,7 @@ import binascii
 import math
 from collections.abc import Sequence
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Any, Final
 
 import orjson
@@ -20,6 +21,8 @@ from instrument.otlp import AnyValue, plain
 
 Values = Sequence[AnyValue | None]
 
+_STRING: Final = attrgetter("stringValue")
+_INT: Final = attrgetter("intValue")
 _HEX: Final = "0123456789abcdef"
 _INT64: Final = 2**63
 LATEST_NS: Final = 4_102_444_800_000_000_000
@@ -29,7 +32,7 @@ LATEST_NS: Final = 4_102_444_800_000_000_000
 def texts(values: Values) -> list[str | None]:
     """Values as text: strings as they are, lists and maps as JSON."""
     try:
-        out = [v.stringValue for v in values]  # type: ignore[union-attr]
+        out: list[str | None] = list(map(_STRING, values))
     except AttributeError:
         return [text_of(v) for v in values]
     return out if None not in out else [text_of(v) for v in values]
@@ -67,7 +70,7 @@ def _first(value: Any) -> str | None:
 def whole(values: Values) -> pa.Array:
     """Values as 64-bit integers; numbers, decimal strings and whole fractions are taken, anything else is NULL."""
     try:
-        raw = [v.intValue for v in values]  # type: ignore[union-attr]
+        raw: list[int | str | None] = list(map(_INT, values))
     except AttributeError:
         raw = [None]
     return whole_numbers(raw) if None not in raw else pa.array([int_of(plain(v)) for v in values], pa.int64())
@@ -145,7 +148,9 @@ def ids(raw: list[str], digits: int) -> tuple[list[str], int]:
     for one in raw:
         hexed = hex_id(one, digits)
         made += hexed is None
-        out.append(hexed if hexed is not None else blake2b(one.encode("utf-8", "replace"), digest_size=digits // 2).hexdigest())
+        out.append(
+            hexed if hexed is not None else blake2b(one.encode("utf-8", "replace"), digest_size=digits // 2).hexdigest()
+        )
     return out, made
 
 

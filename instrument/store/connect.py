@@ -22,7 +22,7 @@ import duckdb
 from instrument.errors import StoreError, StoreForeign, StoreLocked, StoreTooNew
 from instrument.store import schema
 
-_OFFLINE: Final = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+_OFFLINE: Final[dict[str, str | bool | int | float | list[str]]] = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
 _READ: Final = {**_OFFLINE, "enable_external_access": "false"}
 _HOLDER = re.compile(r"held in ([^\n]*?\(PID \d+\))")
 _FIRST_WAIT_SECONDS: Final = 0.004
@@ -65,7 +65,7 @@ def writing(path: Path, *, timeout_seconds: float = 30.0) -> Iterator[duckdb.Duc
 
 def in_memory() -> duckdb.DuckDBPyConnection:
     """An empty store that lives as long as the connection."""
-    con = duckdb.connect(":memory:", config=_OFFLINE)
+    con = duckdb.connect(":memory:", config=dict(_OFFLINE))
     prepare(con, Path(":memory:"))
     return con
 
@@ -86,10 +86,12 @@ def prepare(con: duckdb.DuckDBPyConnection, path: Path) -> None:
 def check_version(con: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Raises `StoreForeign` where this is no flyball database and `StoreTooNew` where a later flyball wrote it."""
     try:
-        row = con.execute(f"SELECT value FROM {schema.META.name} WHERE key = 'schema_version'").fetchone()
-        version = int(row[0]) if row else 0
+        rows = con.execute(f"SELECT value FROM {schema.META.name} WHERE key = 'schema_version'").fetchall()
+        version = int(rows[0][0]) if rows else 0
     except (duckdb.CatalogException, duckdb.BinderException, ValueError):
-        raise StoreForeign(path, "is a DuckDB database, but not one of flyball's; choose another path with --db") from None
+        raise StoreForeign(
+            path, "is a DuckDB database, but not one of flyball's; choose another path with --db"
+        ) from None
     if version > schema.VERSION:
         raise StoreTooNew(path, version, schema.VERSION)
 

@@ -229,5 +229,16 @@ MARKS: Final[tuple[tuple[str, str], ...]] = (
 )
 """An attribute that gives a dialect away where the scope does not."""
 
-PREFERENCE: Final = ("anthropic-sdk", "flyball", "otel-genai", "pydantic-ai", "openinference", "openllmetry", "vercel-ai", "langfuse", "gen_ai", "claude-code")
+PREFERENCE: Final = (
+    "anthropic-sdk",
+    "flyball",
+    "otel-genai",
+    "pydantic-ai",
+    "openinference",
+    "openllmetry",
+    "vercel-ai",
+    "langfuse",
+    "gen_ai",
+    "claude-code",
+)
 """Which report of one call stands for it: the SDK's own first; a dialect not listed comes after these, `claude-platform` last."""

@@ -53,7 +53,9 @@ def _map(value: Any) -> dict[str, Any]:
 
 def _listed(value: Any) -> list[dict[str, Any]]:
     """A map of running numbers as a list, in their order, the one-name wrappers (`message`, `tool_call`) taken off."""
-    numbered = sorted((int(k), v) for k, v in _map(value).items() if k.isdecimal() and len(k) < len(str(_LARGEST_INDEX)))
+    numbered = sorted(
+        (int(k), v) for k, v in _map(value).items() if k.isdecimal() and len(k) < len(str(_LARGEST_INDEX))
+    )
     out = []
     for _, item in numbered:
         inner = _map(item)
@@ -72,7 +74,14 @@ def _messages(value: Any) -> str | None:
 def _message(found: dict[str, Any]) -> dict[str, Any]:
     message: dict[str, Any] = {"role": found.get("role")}
     blocks = [
-        {"type": "text" if b.get("type") in (None, "text") else "reasoning" if b.get("type") in ("thinking", "reasoning") else str(b["type"]), "text": b.get("text")}
+        {
+            "type": "text"
+            if b.get("type") in (None, "text")
+            else "reasoning"
+            if b.get("type") in ("thinking", "reasoning")
+            else str(b["type"]),
+            "text": b.get("text"),
+        }
         for b in _listed(found.get("contents"))
         if b.get("type") not in ("tool_use", "tool_result", "tool_call") and b.get("text") is not None
     ]

@@ -6,8 +6,10 @@ are read. When all is in, `settle` works out what needs the spans around a span:
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -17,18 +19,44 @@ import msgspec
 import pyarrow as pa
 
 from instrument import semconv
-from instrument.otlp import Issue, KeyValue, Scope, Span, TracesData, plain
+from instrument.otlp import Issue, KeyValue, Resource, Scope, Span, TracesData, plain
 from instrument.prices import Prices
 from instrument.store import columns, schema
-from instrument.store.rows import STAGE, Context, Extras, Group, Memory
+from instrument.store.rows import Context, Extras, Group, Memory, remember
 from instrument.store.settle import settle
 from instrument.store.shapes import Shape, shape_of
 
-_DECODER: Final = msgspec.json.Decoder(TracesData)
+
+class _LineScope(msgspec.Struct):
+    """As `otlp.ScopeSpans`; what is the same line after line stays undecoded."""
+
+    scope: msgspec.Raw = msgspec.Raw(b"{}")
+    spans: list[Span] = []
+
+
+class _LineResource(msgspec.Struct):
+    """As `otlp.ResourceSpans`."""
+
+    resource: msgspec.Raw = msgspec.Raw(b"{}")
+    scopeSpans: list[_LineScope] = []  # noqa: N815 - the name on the wire
+
+
+class _Line(msgspec.Struct):
+    """As `otlp.TracesData`."""
+
+    resourceSpans: list[_LineResource]  # noqa: N815
+
+
+_DECODER: Final = msgspec.json.Decoder(_Line)
+_RESOURCE: Final = msgspec.json.Decoder(Resource | None)
+_SCOPE: Final = msgspec.json.Decoder(Scope | None)
 _BATCH_SPANS: Final = 16_384
 _BATCH_BYTES: Final = 24_000_000
 """Spans or bytes after which what was decoded goes to DuckDB: large enough for its column store, small enough for memory."""
+_STAGED_SPANS: Final = 500_000
+"""Rows kept in memory before they are settled into the store."""
 _SHAPES_REMEMBERED: Final = 20_000
+_PAUSE_BYTES: Final = 1_000_000
 _ISSUE_LINES_SHOWN: Final = 20
 """Broken lines reported one by one per source; the rest are counted together."""
 
@@ -63,17 +91,14 @@ class Loader:
         self._writing: Future[None] | None = None
         self._broken: dict[str, int] = {}
         self._issues: list[Issue] = []
-        self._seen = self._bytes = 0
-        self._pending: dict[tuple[Context, tuple[str, ...]], list[Span]] = {}
+        self._seen = self._bytes = self._new = 0
+        self._pending: dict[Any, list[tuple[list[str], list[Span]]]] = {}
         self._count = 0
-        row = con.execute("SELECT coalesce(max(span_key), -1) + 1 FROM spans").fetchone()
-        self._next_key = row[0] if row else 0
+        self._next_key = con.execute("SELECT coalesce(max(span_key), -1) + 1 FROM spans").fetchall()[0][0]
         self._stage()
 
     def _stage(self) -> None:
-        names = {pa.string(): "VARCHAR", pa.int64(): "BIGINT", pa.int32(): "INTEGER", pa.uint64(): "UBIGINT", pa.bool_(): "BOOLEAN", pa.float64(): "DOUBLE"}
-        body = ", ".join(f"{name} {names[dtype]}" for name, dtype in STAGE.items())
-        self._con.execute(f"CREATE OR REPLACE TEMP TABLE stage ({body})")
+        self._staged: list[pa.Table] = []
         for table in (schema.REQUESTS, schema.RESPONSES):
             self._con.execute(f"CREATE OR REPLACE TEMP TABLE new_{table.name} AS FROM {table.name} LIMIT 0")
 
@@ -81,23 +106,48 @@ class Loader:
 
     def add_lines(self, data: bytes, source: str, first_line: int = 1) -> None:
         """Adds whole OTLP JSON lines; `first_line` is the number of the first in its file. Broken ones become issues."""
-        for number, line in enumerate(data.split(b"\n"), first_line):
-            if not line or line.isspace():
-                continue
-            try:
-                document = _DECODER.decode(line)
-            except msgspec.DecodeError as e:
-                careful = decode_carefully(line)
-                if isinstance(careful, str):
-                    self._broken_line(source, number, careful or str(e))
-                    continue
-                document = careful
-            self._bytes += len(line)
-            self._take(document, source)
+        with _no_collection(len(data)):
+            for number, line in enumerate(data.split(b"\n"), first_line):
+                if line:
+                    self._add_line(line, source, number)
+
+    def _add_line(self, line: bytes, source: str, number: int) -> None:
+        try:
+            resources = _DECODER.decode(line).resourceSpans
+        except msgspec.DecodeError:
+            if line.isspace():
+                return
+            careful = decode_carefully(line)
+            if isinstance(careful, str):
+                self._broken_line(source, number, careful)
+            else:
+                self.add(careful, source)
+            return
+        for resource in resources:
+            for scoped in resource.scopeSpans:
+                # The bytes are as good a name for the context as what they decode to, and cost nothing.
+                known = (source, bytes(resource.resource), bytes(scoped.scope))
+                context = self._contexts.get(known)
+                if context is None:
+                    try:
+                        context = self._context(
+                            _RESOURCE.decode(resource.resource), _SCOPE.decode(scoped.scope), source
+                        )
+                    except msgspec.DecodeError:
+                        context = self._context(None, None, source)
+                    remember(self._contexts, known, context, _SHAPES_REMEMBERED)
+                self._take(context, scoped.spans)
+        self._bytes += len(line)
+        if self._count >= _BATCH_SPANS or self._bytes >= _BATCH_BYTES:
+            self._flush()
 
     def add(self, document: TracesData, source: str) -> None:
         """Adds decoded spans, from whatever reader."""
-        self._take(document, source)
+        for resource in document.resourceSpans:
+            for scoped in resource.scopeSpans:
+                self._take(self._context(resource.resource, scoped.scope, source), scoped.spans)
+        if self._count >= _BATCH_SPANS:
+            self._flush()
 
     def add_issue(self, issue: Issue) -> None:
         """Adds something that could not be read."""
@@ -106,52 +156,54 @@ class Loader:
     def _broken_line(self, source: str, number: int, problem: str) -> None:
         count = self._broken[source] = self._broken.get(source, 0) + 1
         if count <= _ISSUE_LINES_SHOWN:
-            self._issues.append(Issue("broken_line", source, f"the line is no OTLP JSON: {problem[:200]}", "the rest was read; repair or remove the line", line=number))
+            self._issues.append(
+                Issue(
+                    "broken_line",
+                    source,
+                    f"the line is no OTLP JSON: {problem[:200]}",
+                    "the rest was read; repair or remove the line",
+                    line=number,
+                )
+            )
 
-    def _take(self, document: TracesData, source: str) -> None:
+    def _take(self, context: Context, spans: list[Span]) -> None:
+        """Puts spans of one shape together. Comparing names with those of the last such shape is cheaper than hashing them all."""
         pending = self._pending
-        for resource in document.resourceSpans:
-            attributes = resource.resource.attributes if resource.resource is not None else []
-            for scoped in resource.scopeSpans:
-                context = self._context(attributes, scoped.scope, source)
-                for span in scoped.spans:
-                    key = (context, tuple([a.key for a in span.attributes]))
-                    group = pending.get(key)
-                    if group is None:
-                        pending[key] = [span]
-                    else:
-                        group.append(span)
-                self._count += len(scoped.spans)
-        if self._count >= _BATCH_SPANS or self._bytes >= _BATCH_BYTES:
-            self._flush()
+        for span in spans:
+            names = [a.key for a in span.attributes]
+            key = (context, len(names), names[0] if names else "", names[-1] if names else "")
+            alike = pending.get(key)
+            if alike is None:
+                alike = pending[key] = []
+            for known, group in alike:
+                if known == names:
+                    group.append(span)
+                    break
+            else:
+                alike.append((names, [span]))
+        self._count += len(spans)
 
-    def _context(self, attributes: list[KeyValue], scope: Scope | None, source: str) -> Context:
-        name = scope.name if scope is not None else ""
-        try:
-            signature: Any = (source, name, tuple([(a.key, a.value.stringValue, a.value.intValue) for a in attributes]))  # type: ignore[union-attr]
-            found = self._contexts.get(signature)
-        except AttributeError:
-            signature = found = None
-        if found is None:
-            values = {a.key: plain(a.value) for a in attributes}
+    def _context(self, resource: Resource | None, scope: Scope | None, source: str) -> Context:
+        values = {a.key: plain(a.value) for a in resource.attributes} if resource is not None else {}
+        name, body = scope.name if scope is not None else "", columns.dumps(values)
+        known = (source, body, name)
+        context = self._contexts.get(known)
+        if context is None:
             service = values.get("service.name")
-            found = Context(name, service if isinstance(service, str) else None, columns.dumps(values), self._source(source))
-            if signature is not None:
-                if len(self._contexts) > _SHAPES_REMEMBERED:
-                    self._contexts.clear()
-                self._contexts[signature] = found
-        return found
+            context = Context(name, service if isinstance(service, str) else None, body, self._source(source))
+            remember(self._contexts, known, context, _SHAPES_REMEMBERED)
+        return context
 
     def _source(self, name: str) -> int:
         if name not in self._sources:
-            row = self._con.execute("SELECT source_key FROM sources WHERE name = ?", [name]).fetchone()
-            if row is None:
-                self._wait()
-                row = self._con.execute(
-                    "INSERT INTO sources SELECT coalesce(max(source_key), 0) + 1, ?, NULL FROM sources RETURNING source_key", [name]
-                ).fetchone()
-            assert row is not None
-            self._sources[name] = row[0]
+            self._wait()
+            rows = self._con.execute("SELECT source_key FROM sources WHERE name = ?", [name]).fetchall()
+            if not rows:
+                rows = self._con.execute(
+                    "INSERT INTO sources SELECT coalesce(max(source_key), 0) + 1, ?, NULL FROM sources RETURNING source_key",
+                    [name],
+                ).fetchall()
+            self._sources[name] = rows[0][0]
         return self._sources[name]
 
     # --- writing ------------------------------------------------------------------------------------------------------
@@ -162,10 +214,14 @@ class Loader:
             return
         extras = Extras()
         tables = []
-        for (context, names), spans in self._pending.items():
+        for context, names, spans in [
+            (key[0], tuple(names), spans) for key, alike in self._pending.items() for names, spans in alike
+        ]:
             kept = self._without_losses(spans, context) if context.scope == semconv.SCOPE else spans
             if kept:
-                group = Group(self._shape(context.scope, names), names, context, kept, self._next_key, self._memory, extras)
+                group = Group(
+                    self._shape(context.scope, names), names, context, kept, self._next_key, self._memory, extras
+                )
                 tables.append(group.table())
                 self._next_key += len(kept)
                 self._seen += len(kept)
@@ -175,28 +231,44 @@ class Loader:
         conversations = self._memory.conversations
         messages = (conversations.keys, conversations.roles, conversations.bodies, conversations.chars)
         conversations.keys, conversations.roles, conversations.bodies, conversations.chars = [], [], [], []
-        batch = _Batch(tables, extras, messages)
+        self._staged += tables
+        batch = _Batch(extras, messages)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, "flyball-load")
         self._wait()
         self._writing = self._pool.submit(batch.write, self._con)
+        if sum(t.num_rows for t in self._staged) >= _STAGED_SPANS:
+            self._new += self._settle()
 
     def _wait(self) -> None:
         if self._writing is not None:
             self._writing.result()
             self._writing = None
 
+    def _settle(self) -> int:
+        self._wait()
+        staged, self._staged = self._staged, []
+        return settle(self._con, pa.concat_tables(staged), self._prices) if staged else 0
+
     def _shape(self, scope: str, names: tuple[str, ...]) -> Shape:
         found = self._shapes.get((scope, names))
         if found is None:
-            if len(self._shapes) >= _SHAPES_REMEMBERED:
-                self._shapes.clear()
-            found = self._shapes[scope, names] = shape_of(scope, names)
+            found = shape_of(scope, names)
+            remember(self._shapes, (scope, names), found, _SHAPES_REMEMBERED)
         return found
 
     def _foreign(self, context: Context, count: int) -> None:
         source = next((name for name, key in self._sources.items() if key == context.source_key), "")
-        self._issues.append(Issue("foreign_id", source, "ids were spelled in no OTLP way; others were derived from them", "nothing to do, if the trace looks right", count=count, error=False))
+        self._issues.append(
+            Issue(
+                "foreign_id",
+                source,
+                "ids were spelled in no OTLP way; others were derived from them",
+                "nothing to do, if the trace looks right",
+                count=count,
+                error=False,
+            )
+        )
 
     def _without_losses(self, spans: list[Span], context: Context) -> list[Span]:
         kept = []
@@ -208,7 +280,15 @@ class Loader:
             lost = columns.int_of(facts.get(semconv.LOST_SPANS)) or 0
             source = next((name for name, key in self._sources.items() if key == context.source_key), "")
             reason = str(facts.get(semconv.LOST_REASON) or "unknown reason")
-            self._issues.append(Issue("lost_spans", source, f"spans could not be recorded: {reason}", "free the disk or make the folder writable; findings of that time may be missing", count=lost))
+            self._issues.append(
+                Issue(
+                    "lost_spans",
+                    source,
+                    f"spans could not be recorded: {reason}",
+                    "free the disk or make the folder writable; findings of that time may be missing",
+                    count=lost,
+                )
+            )
         return kept
 
     def finish(self) -> Loaded:
@@ -220,8 +300,16 @@ class Loader:
             self._pool = None
         for source, count in self._broken.items():
             if count > _ISSUE_LINES_SHOWN:
-                self._issues.append(Issue("broken_line", source, "further lines are no OTLP JSON", "the rest was read; repair or remove them", count=count - _ISSUE_LINES_SHOWN))
-        new = settle(self._con, self._prices)
+                self._issues.append(
+                    Issue(
+                        "broken_line",
+                        source,
+                        "further lines are no OTLP JSON",
+                        "the rest was read; repair or remove them",
+                        count=count - _ISSUE_LINES_SHOWN,
+                    )
+                )
+        new, self._new = self._new + self._settle(), 0
         issues = len(self._issues)
         write_issues(self._con, self._issues)
         loaded = Loaded(new, self._seen, issues)
@@ -237,17 +325,27 @@ class Loader:
             self._pool.shutdown(cancel_futures=True)
 
 
+@contextlib.contextmanager
+def _no_collection(size: int) -> Iterator[None]:
+    """No garbage collection while a large piece is read: millions of new objects, none of them in a circle."""
+    pause = size > _PAUSE_BYTES and gc.isenabled()
+    if pause:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if pause:
+            gc.enable()
+
+
 @dataclass(frozen=True, slots=True)
 class _Batch:
     """Rows of one flush, written by the background thread."""
 
-    tables: list[pa.Table]
     extras: Extras
     messages: tuple[list[int], list[str], list[str], list[int]]
 
     def write(self, con: duckdb.DuckDBPyConnection) -> None:
-        if self.tables:
-            _insert(con, "stage", pa.concat_tables(self.tables))
         extras = self.extras
         _insert_rows(con, schema.CONTENTS, extras.contents)
         _insert_rows(con, schema.REQUESTS, extras.requests, into="new_tool_requests")
@@ -257,12 +355,24 @@ class _Batch:
         _insert_new(con, schema.ATTRIBUTES, extras.attribute_sets)
 
 
-_ARROW: Final = {"BIGINT": pa.int64(), "INTEGER": pa.int32(), "VARCHAR": pa.string(), "UBIGINT": pa.uint64(), "BOOLEAN": pa.bool_(), "UBIGINT[]": pa.list_(pa.uint64()), "VARCHAR[]": pa.list_(pa.string()), "VARIANT": pa.string()}
+_ARROW: Final = {
+    "BIGINT": pa.int64(),
+    "INTEGER": pa.int32(),
+    "VARCHAR": pa.string(),
+    "UBIGINT": pa.uint64(),
+    "BOOLEAN": pa.bool_(),
+    "UBIGINT[]": pa.list_(pa.uint64()),
+    "VARCHAR[]": pa.list_(pa.string()),
+    "VARIANT": pa.string(),
+}
 
 
 def _arrow(table: schema.Table, rows: list[tuple[Any, ...]]) -> pa.Table:
     by_column = list(zip(*rows, strict=True))
-    return pa.table([pa.array(values, _ARROW[c.type]) for c, values in zip(table.columns, by_column, strict=True)], names=[c.name for c in table.columns])
+    return pa.table(
+        [pa.array(values, _ARROW[c.type]) for c, values in zip(table.columns, by_column, strict=True)],
+        names=[c.name for c in table.columns],
+    )
 
 
 def _insert(con: duckdb.DuckDBPyConnection, into: str, rows: pa.Table, select: str = "*", where: str = "") -> None:
@@ -273,7 +383,9 @@ def _insert(con: duckdb.DuckDBPyConnection, into: str, rows: pa.Table, select: s
         con.unregister("flyball_incoming")
 
 
-def _insert_rows(con: duckdb.DuckDBPyConnection, table: schema.Table, rows: list[tuple[Any, ...]], into: str | None = None) -> None:
+def _insert_rows(
+    con: duckdb.DuckDBPyConnection, table: schema.Table, rows: list[tuple[Any, ...]], into: str | None = None
+) -> None:
     if rows:
         _insert(con, into or table.name, _arrow(table, rows))
 
@@ -290,7 +402,9 @@ def _insert_new(con: duckdb.DuckDBPyConnection, table: schema.Table, rows: list[
 
 def write_issues(con: duckdb.DuckDBPyConnection, issues: Iterable[Issue]) -> None:
     """Adds issues to the database."""
-    _insert_rows(con, schema.ISSUES, [(i.kind, i.source, i.line, i.count, i.message, i.remedy, i.error) for i in issues])
+    _insert_rows(
+        con, schema.ISSUES, [(i.kind, i.source, i.line, i.count, i.message, i.remedy, i.error) for i in issues]
+    )
 
 
 def decode_carefully(line: bytes) -> TracesData | str:
@@ -322,14 +436,24 @@ def _mended(value: Any) -> Any:
     return value
 
 
-_WIRE: Final = {
-    f.encode_name
-    for cls in (TracesData, Span, KeyValue, Scope)
-    for f in msgspec.structs.fields(cls)
-} | {"scopeSpans", "stringValue", "intValue", "doubleValue", "boolValue", "arrayValue", "kvlistValue", "bytesValue", "timeUnixNano"}
+_WIRE: Final = {f.encode_name for cls in (TracesData, Span, KeyValue, Scope) for f in msgspec.structs.fields(cls)} | {
+    "scopeSpans",
+    "stringValue",
+    "intValue",
+    "doubleValue",
+    "boolValue",
+    "arrayValue",
+    "kvlistValue",
+    "bytesValue",
+    "timeUnixNano",
+}
 _SNAKE: Final = {"".join("_" + c.lower() if c.isupper() else c for c in name): name for name in _WIRE}
 
 
 def _camel(name: str) -> str:
     name = name.encode("utf-8", "replace").decode()
-    return "scopeSpans" if name in ("instrumentationLibrarySpans", "instrumentation_library_spans") else _SNAKE.get(name, name)
+    return (
+        "scopeSpans"
+        if name in ("instrumentationLibrarySpans", "instrumentation_library_spans")
+        else _SNAKE.get(name, name)
+    )

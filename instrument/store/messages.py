@@ -117,7 +117,11 @@ class Conversations:
         self.keys.append(key)
         self.roles.append(message.role)
         self.bodies.append(text)
-        self.chars.append(len(message.text) + sum(r.chars or 0 for r in message.responses) + sum(len(c.arguments or "") for c in message.calls))
+        self.chars.append(
+            len(message.text)
+            + sum(r.chars or 0 for r in message.responses)
+            + sum(len(c.arguments or "") for c in message.calls)
+        )
         return message
 
 
@@ -130,7 +134,9 @@ def _slices(raw: str) -> list[bytes]:
     if isinstance(value, dict) and isinstance(value.get("messages"), list):
         value = value["messages"]
     items = value if isinstance(value, list) else [value]
-    return [dumps(item if isinstance(item, dict) else {"role": "user", "content": str(item)}).encode() for item in items]
+    return [
+        dumps(item if isinstance(item, dict) else {"role": "user", "content": str(item)}).encode() for item in items
+    ]
 
 
 def parts_of(message: dict[str, Any]) -> list[dict[str, Any]]:
@@ -143,7 +149,14 @@ def parts_of(message: dict[str, Any]) -> list[dict[str, Any]]:
     for call in message.get("tool_calls") or ():
         if isinstance(call, dict):
             function = call["function"] if isinstance(call.get("function"), dict) else call
-            parts.append({"type": "tool_call", "id": call.get("id"), "name": function.get("name"), "arguments": _decoded(function.get("arguments"))})
+            parts.append(
+                {
+                    "type": "tool_call",
+                    "id": call.get("id"),
+                    "name": function.get("name"),
+                    "arguments": _decoded(function.get("arguments")),
+                }
+            )
     return parts
 
 
@@ -157,10 +170,19 @@ def _part(block: Any) -> dict[str, Any]:
         return {"type": "reasoning", "content": block.get("thinking", block.get("text", block.get("content")))}
     if kind in ("tool_use", "tool-call"):
         arguments = next((block[k] for k in ("input", "args", "arguments") if k in block), None)
-        return {"type": "tool_call", "id": block.get("id", block.get("toolCallId")), "name": block.get("name", block.get("toolName")), "arguments": _decoded(arguments)}
+        return {
+            "type": "tool_call",
+            "id": block.get("id", block.get("toolCallId")),
+            "name": block.get("name", block.get("toolName")),
+            "arguments": _decoded(arguments),
+        }
     if kind in ("tool_result", "tool-result"):
         response = next((block[k] for k in ("content", "output", "result") if k in block), None)
-        part = {"type": "tool_call_response", "id": block.get("tool_use_id", block.get("toolCallId")), "response": response}
+        part = {
+            "type": "tool_call_response",
+            "id": block.get("tool_use_id", block.get("toolCallId")),
+            "response": response,
+        }
         return {**part, "is_error": True} if block.get("is_error") or block.get("isError") else part
     return block
 
@@ -184,7 +206,13 @@ def _facts(key: int, role: str, parts: list[dict[str, Any]]) -> Message:
         elif kind == "tool_call":
             arguments = part.get("arguments")
             name = part.get("name")
-            calls.append(Call(_string(part.get("id")), _string(name), None if arguments is None else arguments if isinstance(arguments, str) else dumps(arguments)))
+            calls.append(
+                Call(
+                    _string(part.get("id")),
+                    _string(name),
+                    None if arguments is None else arguments if isinstance(arguments, str) else dumps(arguments),
+                )
+            )
         elif kind == "tool_call_response" and part.get("id") is not None:
             responses.append(_response(part))
     return Message(key, role, "\n".join(text), tuple(calls), tuple(responses))
@@ -201,6 +229,11 @@ def _response(part: dict[str, Any]) -> Response:
     inferred = not flagged and sameness.says_error(text)
     kind = sameness.failure_kind(None, text) if flagged or inferred else None
     return Response(
-        str(part["id"]), sameness.result_key(text), None if text is None else len(text), flagged or inferred, inferred, kind,
-        None if text is None else text[:RESPONSE_CHARS],
+        str(part["id"]),
+        sameness.result_key(text),
+        None if text is None else len(text),
+        flagged or inferred,
+        inferred,
+        kind,
+        text[:RESPONSE_CHARS] if text is not None and (flagged or inferred) else None,
     )

@@ -19,7 +19,11 @@ import duckdb
 
 from instrument.store.dialects import PREFERENCE
 
-_RANK: Final = "CASE dialect " + " ".join(f"WHEN '{d}' THEN {i}" for i, d in enumerate(PREFERENCE)) + " WHEN 'claude-platform' THEN 99 ELSE 50 END"
+_RANK: Final = (
+    "CASE dialect "
+    + " ".join(f"WHEN '{d}' THEN {i}" for i, d in enumerate(PREFERENCE))
+    + " WHEN 'claude-platform' THEN 99 ELSE 50 END"
+)
 
 DECLARED_BY_CONTEXT: Final = """CASE
     WHEN kind <> 'tool' OR toolset_then IS NULL THEN NULL
@@ -47,7 +51,7 @@ def reconcile(con: duckdb.DuckDBPyConnection) -> None:
         HAVING count(DISTINCT dialect) > 1 OR count(response_id) > count(DISTINCT response_id)
         """
     )
-    if several.execute("SELECT 1 FROM candidates LIMIT 1").fetchone() is not None:
+    if several.execute("SELECT 1 FROM candidates LIMIT 1").fetchall():
         _same_response(con)
         _nested_models(con)
         _side_by_side(con)
@@ -137,7 +141,9 @@ def _mark(con: duckdb.DuckDBPyConnection) -> None:
         SELECT row, arg_max(stands, steps) AS stands FROM chain GROUP BY row HAVING arg_max(stands, steps) <> row
         """
     )
-    con.execute("UPDATE work SET duplicate_of = s.span_id FROM same JOIN work s ON s.row = same.stands WHERE work.row = same.row")
+    con.execute(
+        "UPDATE work SET duplicate_of = s.span_id FROM same JOIN work s ON s.row = same.stands WHERE work.row = same.row"
+    )
     merged = ", ".join(f"{c} = coalesce(work.{c}, o.{c})" for c in _MERGED)
     others = ", ".join(f"any_value(w.{c} ORDER BY {_RANK.replace('dialect', 'w.dialect')}) AS {c}" for c in _MERGED)
     con.execute(
@@ -180,10 +186,16 @@ def _requests(con: duckdb.DuckDBPyConnection) -> None:
         WHERE NOT EXISTS (FROM tool_responses o WHERE o.trace_id = n.trace_id AND o.tool_call_id = n.tool_call_id)
         """
     )
-    if con.execute("SELECT 1 FROM tool_requests LIMIT 1").fetchone() is None and con.execute("SELECT 1 FROM tool_responses LIMIT 1").fetchone() is None:
+    if not con.execute(
+        "(SELECT 1 FROM tool_requests LIMIT 1) UNION ALL (SELECT 1 FROM tool_responses LIMIT 1)"
+    ).fetchall():
         return
-    con.execute("CREATE OR REPLACE TEMP TABLE asked AS SELECT * FROM tool_requests WHERE trace_id IN (SELECT DISTINCT trace_id FROM work)")
-    con.execute("CREATE OR REPLACE TEMP TABLE answered AS SELECT * FROM tool_responses WHERE trace_id IN (SELECT DISTINCT trace_id FROM work)")
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE asked AS SELECT * FROM tool_requests WHERE trace_id IN (SELECT DISTINCT trace_id FROM work)"
+    )
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE answered AS SELECT * FROM tool_responses WHERE trace_id IN (SELECT DISTINCT trace_id FROM work)"
+    )
     con.execute(
         """
         UPDATE work SET declared = a.declared, call_key = coalesce(work.call_key, a.call_key), loose_call_key = coalesce(work.loose_call_key, a.loose_call_key)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Final
 
 import orjson
 import pyarrow as pa
 
 from instrument import sameness
-from instrument.otlp import AnyValue, Span, plain
+from instrument.otlp import AnyValue, KeyValue, Span, plain
 from instrument.store import columns, families
 from instrument.store.dialects import OPERATIONS
 from instrument.store.messages import Call, Conversations, Message, Response
@@ -18,22 +19,56 @@ from instrument.store.shapes import Shape
 
 MESSAGE_CHARS: Final = 500
 """How much of an error's text stands in `error_message`."""
-_STATUS: Final = {0: "unset", 1: "ok", 2: "error", "STATUS_CODE_UNSET": "unset", "STATUS_CODE_OK": "ok", "STATUS_CODE_ERROR": "error"}
+_STATUS: Final = {
+    0: "unset",
+    1: "ok",
+    2: "error",
+    "STATUS_CODE_UNSET": "unset",
+    "STATUS_CODE_OK": "ok",
+    "STATUS_CODE_ERROR": "error",
+}
 _REMEMBERED: Final = 100_000
+_ATTRIBUTES: Final = attrgetter("attributes")
+_VALUE: Final = attrgetter("value")
+_STRING: Final = attrgetter("stringValue")
+_EVENTS: Final = attrgetter("events")
 
 STAGE: Final[dict[str, pa.DataType]] = {
-    **dict.fromkeys(("trace_id", "span_id", "parent_span_id", "kind", "name", "agent_name", "conversation_id", "user_id", "service_name"), pa.string()),
+    **dict.fromkeys(
+        (
+            "trace_id",
+            "span_id",
+            "parent_span_id",
+            "kind",
+            "name",
+            "agent_name",
+            "conversation_id",
+            "user_id",
+            "service_name",
+        ),
+        pa.string(),
+    ),
     **dict.fromkeys(("span_key", "start_ns", "end_ns"), pa.int64()),
     "status": pa.string(),
     **dict.fromkeys(("failed", "failure_inferred", "pending", "streaming"), pa.bool_()),
-    **dict.fromkeys(("error_type", "error_message", "failure_kind", "provider", "request_model", "response_model", "response_id"), pa.string()),
+    **dict.fromkeys(
+        ("error_type", "error_message", "failure_kind", "provider", "request_model", "response_model", "response_id"),
+        pa.string(),
+    ),
     **dict.fromkeys(("request_id", "finish_reason", "service_tier", "speed", "inference_geo"), pa.string()),
-    **dict.fromkeys(("max_tokens", "input_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_5m_tokens"), pa.int64()),
-    **dict.fromkeys(("cache_write_1h_tokens", "output_tokens", "reasoning_tokens", "web_searches", "retries"), pa.int64()),
+    **dict.fromkeys(
+        ("max_tokens", "input_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_5m_tokens"), pa.int64()
+    ),
+    **dict.fromkeys(
+        ("cache_write_1h_tokens", "output_tokens", "reasoning_tokens", "web_searches", "retries"), pa.int64()
+    ),
     **dict.fromkeys(("compaction_input_tokens", "compaction_output_tokens", "time_to_first_token_ns"), pa.int64()),
     "reported_usd": pa.float64(),
     **dict.fromkeys(("tool_name", "tool_call_id", "rejected"), pa.string()),
-    **dict.fromkeys(("call_key", "loose_call_key", "result_key", "output_key", "loose_output_key", "toolset_key", "attributes_key"), pa.uint64()),
+    **dict.fromkeys(
+        ("call_key", "loose_call_key", "result_key", "output_key", "loose_output_key", "toolset_key", "attributes_key"),
+        pa.uint64(),
+    ),
     **dict.fromkeys(("result_chars", "output_chars", "requested_calls"), pa.int64()),
     **dict.fromkeys(("content_state", "stamped_run_id", "dialect"), pa.string()),
     "source_key": pa.int32(),
@@ -57,7 +92,7 @@ class Memory:
     """What one load has already worked out: the same values come again and again. Bounded."""
 
     conversations: Conversations = field(default_factory=Conversations)
-    _attribute_sets: dict[Any, int] = field(default_factory=dict)
+    _attribute_sets: dict[Any, dict[Any, int]] = field(default_factory=dict)
     _calls: dict[tuple[str | None, str | None], tuple[int | None, int | None]] = field(default_factory=dict)
     _toolsets: dict[str, tuple[int, frozenset[str]] | None] = field(default_factory=dict)
 
@@ -66,7 +101,7 @@ class Memory:
         found = self._calls.get((tool, arguments))
         if found is None:
             found = (sameness.call_key(tool, arguments), sameness.loose_call_key(tool, arguments))
-            _remember(self._calls, (tool, arguments), found)
+            remember(self._calls, (tool, arguments), found)
         return found
 
     def toolset(self, definitions: str, extras: Extras) -> tuple[int, frozenset[str]] | None:
@@ -77,22 +112,19 @@ class Memory:
             if names is not None:
                 found = (sameness.key_of(definitions.encode("utf-8", "replace")), frozenset(names))
                 extras.toolsets.append((found[0], names, definitions, len(definitions)))
-            _remember(self._toolsets, definitions, found)
+            remember(self._toolsets, definitions, found)
         return self._toolsets[definitions]
 
-    def attribute_set(self, signature: Any, build: Callable[[], dict[str, Any]], extras: Extras) -> int:
-        """Key of a set of attributes; `build` gives its content the first time it is seen."""
-        key = self._attribute_sets.get(signature)
-        if key is None:
-            body = columns.dumps(build())
-            key = sameness.key_of(body.encode("utf-8", "replace"))
-            extras.attribute_sets.append((key, body))
-            _remember(self._attribute_sets, signature, key)
-        return key
+    def attribute_sets(self, names: tuple[str, ...], resource: str) -> dict[Any, int]:
+        """Keys already given to the values of the attributes `names` of spans of `resource`."""
+        if (names, resource) not in self._attribute_sets:
+            remember(self._attribute_sets, (names, resource), {})
+        return self._attribute_sets[names, resource]
 
 
-def _remember(memory: dict[Any, Any], key: Any, value: Any) -> None:
-    if len(memory) >= _REMEMBERED:
+def remember(memory: dict[Any, Any], key: Any, value: Any, most: int = _REMEMBERED) -> None:
+    """Keeps what was worked out; forgets everything rather than growing beyond `most`."""
+    if len(memory) >= most:
         memory.clear()
     memory[key] = value
 
@@ -117,7 +149,7 @@ def tool_names(definitions: str) -> list[str] | None:
     return names
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Context:
     """What the spans of one resource and scope share."""
 
@@ -131,10 +163,20 @@ class Context:
 class Group:
     """Spans of one shape from one context, on their way to columns."""
 
-    def __init__(self, shape: Shape, names: tuple[str, ...], context: Context, spans: list[Span], first_key: int, memory: Memory, extras: Extras) -> None:
+    def __init__(
+        self,
+        shape: Shape,
+        names: tuple[str, ...],
+        context: Context,
+        spans: list[Span],
+        first_key: int,
+        memory: Memory,
+        extras: Extras,
+    ) -> None:
         self.shape, self.names, self.context, self.spans = shape, names, context, spans
         self.memory, self.extras = memory, extras
         self.foreign_ids = 0
+        self._by_position: list[tuple[KeyValue, ...]] | None = None
         self.out: dict[str, Any] = {"span_key": list(range(first_key, first_key + len(spans)))}
 
     def table(self) -> pa.Table:
@@ -158,7 +200,9 @@ class Group:
             elif isinstance(values, (pa.Array, pa.ChunkedArray)):
                 arrays.append(values)
             else:
-                arrays.append(pa.array(values, dtype) if isinstance(values, list) else pa.repeat(pa.scalar(values, dtype), n))
+                arrays.append(
+                    pa.array(values, dtype) if isinstance(values, list) else pa.repeat(pa.scalar(values, dtype), n)
+                )
         return pa.table(arrays, names=list(STAGE))
 
     # --- columns that every span has ---------------------------------------------------------------------------------
@@ -182,13 +226,34 @@ class Group:
         out["source_key"] = self.context.source_key
 
     def _values(self, position: int) -> list[AnyValue | None]:
-        return [s.attributes[position].value for s in self.spans]
+        """The values at one position, span by span."""
+        if self._by_position is None:
+            self._by_position = list(zip(*map(_ATTRIBUTES, self.spans), strict=True))
+        return list(map(_VALUE, self._by_position[position]))
 
     def _text(self, column: str) -> list[str | None] | None:
         position = self.shape.text.get(column)
         return None if position is None else columns.texts(self._values(position))
 
-    _TEXTS: Final = ("agent_name", "conversation_id", "user_id", "error_type", "error_message", "provider", "request_model", "response_model", "response_id", "request_id", "tool_name", "tool_call_id", "rejected", "failure_kind", "service_tier", "speed", "inference_geo")
+    _TEXTS: Final = (
+        "agent_name",
+        "conversation_id",
+        "user_id",
+        "error_type",
+        "error_message",
+        "provider",
+        "request_model",
+        "response_model",
+        "response_id",
+        "request_id",
+        "tool_name",
+        "tool_call_id",
+        "rejected",
+        "failure_kind",
+        "service_tier",
+        "speed",
+        "inference_geo",
+    )
     _KEYS: Final = ("call_key", "loose_call_key", "result_key", "output_key", "loose_output_key")
 
     def _plain_columns(self) -> None:
@@ -214,7 +279,9 @@ class Group:
         for column, factor in (("first_token_ms", 1e6), ("first_token_seconds", 1e9)):
             if column in shape.real:
                 seconds = columns.real(self._values(shape.real[column]))
-                out["time_to_first_token_ns"] = [None if v is None or abs(v) > 1e7 else int(v * factor) for v in seconds]
+                out["time_to_first_token_ns"] = [
+                    None if v is None or abs(v) > 1e7 else int(v * factor) for v in seconds
+                ]
 
     def _kinds(self) -> list[str]:
         shape = self.shape
@@ -223,11 +290,14 @@ class Group:
             kind = "other"
             if "tool_name" in shape.text and "request_model" not in shape.text:
                 kind = "tool"
-            elif ("request_model" in shape.text or "response_model" in shape.text) and ("output_tokens" in shape.whole or "output_messages" in shape.text or shape.family):
+            elif ("request_model" in shape.text or "response_model" in shape.text) and (
+                "output_tokens" in shape.whole or "output_messages" in shape.text or shape.family
+            ):
                 kind = "model"
             kinds = [kind] * len(self.spans)
         else:
-            kinds = [OPERATIONS.get(o.lower(), "other") if o else "other" for o in operations]
+            known = {o: OPERATIONS.get(o.lower(), "other") if o else "other" for o in set(operations)}
+            kinds = [known[o] for o in operations]
         self.out["kind"] = kinds
         return kinds
 
@@ -236,10 +306,19 @@ class Group:
     def _events(self) -> None:
         """Span events into `contents`, and the exception among them into the error columns."""
         self._event_json: dict[int, str] = {}
+        if not any(map(_EVENTS, self.spans)):
+            return
         for i, span in enumerate(self.spans):
             if not span.events:
                 continue
-            events = [{"name": e.name, "time_ns": columns.int_of(e.timeUnixNano), "attributes": {a.key: plain(a.value) for a in e.attributes}} for e in span.events]
+            events = [
+                {
+                    "name": e.name,
+                    "time_ns": columns.int_of(e.timeUnixNano),
+                    "attributes": {a.key: plain(a.value) for a in e.attributes},
+                }
+                for e in span.events
+            ]
             self._event_json[i] = columns.dumps(events)
             thrown = next((e["attributes"] for e in events if e["name"] == "exception"), None)
             if isinstance(thrown, dict):
@@ -261,7 +340,12 @@ class Group:
         out, n = self.out, len(self.spans)
         pending = out.get("pending") or [None] * n
         kinds_given = out.get("failure_kind")
-        if all(s == "ok" for s in out["status"]) and "error_type" not in out and kinds_given is None and True not in pending:
+        if (
+            all(s == "ok" for s in out["status"])
+            and "error_type" not in out
+            and kinds_given is None
+            and True not in pending
+        ):
             out["failed"] = [False] * n
             return
         for i, span in enumerate(self.spans):
@@ -270,10 +354,15 @@ class Group:
         types = out.get("error_type") or [None] * n
         texts = out.get("error_message") or [None] * n
         # An exception event on a span that ended well was handled: it counts only where the status does not deny it.
-        failed = [s == "error" or (t is not None and s == "unset") or (kinds_given is not None and kinds_given[i] is not None) for i, (s, t) in enumerate(zip(out["status"], types, strict=True))]
+        failed = [
+            s == "error" or (t is not None and s == "unset") or (kinds_given is not None and kinds_given[i] is not None)
+            for i, (s, t) in enumerate(zip(out["status"], types, strict=True))
+        ]
         out["failed"] = [None if pending[i] else f for i, f in enumerate(failed)]
         given = kinds_given or [None] * n
-        out["failure_kind"] = [(given[i] or sameness.failure_kind(types[i], texts[i])) if failed[i] else None for i in range(n)]
+        out["failure_kind"] = [
+            (given[i] or sameness.failure_kind(types[i], texts[i])) if failed[i] else None for i in range(n)
+        ]
         out["error_message"] = [None if t is None else t[:MESSAGE_CHARS] for t in texts]
 
     # --- tools --------------------------------------------------------------------------------------------------------
@@ -287,8 +376,11 @@ class Group:
         modes = self._text("content_mode") or [None] * n
         state = out.setdefault("content_state", [None] * n)
         if arguments is None and results is None:
-            out["content_state"] = [("hashed" if modes[i] == "hashed" else "none") if k == "tool" else state[i] for i, k in enumerate(kinds)]
-            self._contents(None, None)
+            out["content_state"] = [
+                ("hashed" if modes[i] == "hashed" else "none") if k == "tool" else state[i] for i, k in enumerate(kinds)
+            ]
+            if self._event_json:
+                self._contents(None, None)
             return
         none: list[Any] = [None] * n
         calls, loose = list(out.get("call_key") or none), list(out.get("loose_call_key") or none)
@@ -304,7 +396,13 @@ class Group:
                 text = read[i] = sameness.result_text(results[i]) or ""
                 keys[i], chars[i] = sameness.key_of(sameness.canonical(text)), len(text)
                 inferred[i] = self._judge_result(i, text)
-            state[i] = modes[i] if modes[i] in ("hashed", "none") else "full" if calls[i] is not None or keys[i] is not None else "none"
+            state[i] = (
+                modes[i]
+                if modes[i] in ("hashed", "none")
+                else "full"
+                if calls[i] is not None or keys[i] is not None
+                else "none"
+            )
         out["call_key"], out["loose_call_key"], out["result_key"] = calls, loose, keys
         if "result_chars" not in out:
             out["result_chars"] = chars
@@ -316,7 +414,9 @@ class Group:
         out = self.out
         if out["failed"][row]:
             if (out.get("error_message") or [None] * (row + 1))[row] is None:
-                out["failure_kind"][row] = sameness.failure_kind((out.get("error_type") or [None] * (row + 1))[row], text)
+                out["failure_kind"][row] = sameness.failure_kind(
+                    (out.get("error_type") or [None] * (row + 1))[row], text
+                )
                 self._set("error_message", row, text[:MESSAGE_CHARS])
             return False
         if not sameness.says_error(text):
@@ -337,6 +437,10 @@ class Group:
 
     # --- models -------------------------------------------------------------------------------------------------------
 
+    _CONTENT: Final = frozenset(
+        ("system", "input_messages", "output_messages", "tool_definitions", "declared_tools", "requested_tools")
+    )
+
     def _model_content(self, kinds: list[str]) -> None:
         out, n = self.out, len(self.spans)
         if "response_id" not in out and "io_output" in self.shape.text:
@@ -348,6 +452,12 @@ class Group:
         if self.shape.family:
             self._family(sent, answered, tools)
         state = out.setdefault("content_state", [None] * n)
+        if not self.shape.family and not self._CONTENT & self.shape.text.keys():
+            out["content_state"] = ["none" if k == "model" else state[i] for i, k in enumerate(kinds)]
+            self.extras.contents.extend(
+                (out["span_key"][i], *[None] * 5, e) for i, e in self._event_json.items() if kinds[i] == "model"
+            )
+            return
         facts = [_ModelFacts() if k == "model" else None for k in kinds]
         declared, asked = self._text("declared_tools"), self._text("requested_tools")
         for i, fact in enumerate(facts):
@@ -359,7 +469,9 @@ class Group:
                 self._hashed_requests(i, fact, asked[i], names)
             state[i] = modes[i] if modes[i] in ("hashed", "none") else "full" if keys else "none"
             if keys or i in self._event_json:
-                self.extras.contents.append((out["span_key"][i], None, None, *(keys or (None, None, None)), self._event_json.get(i)))
+                self.extras.contents.append(
+                    (out["span_key"][i], None, None, *(keys or (None, None, None)), self._event_json.get(i))
+                )
         out["toolset_key"] = [f.toolset if f else None for f in facts]
         out["requested_calls"] = [f.requested if f else None for f in facts]
         if "output_key" not in out:
@@ -371,9 +483,15 @@ class Group:
         names = [self.names[p] for p in self.shape.family]
         for i, span in enumerate(self.spans):
             found = families.gather(names, [plain(span.attributes[p].value) for p in self.shape.family])
-            sent[i], answered[i], tools[i] = sent[i] or found.input_messages, answered[i] or found.output_messages, tools[i] or found.tool_definitions
+            sent[i], answered[i], tools[i] = (
+                sent[i] or found.input_messages,
+                answered[i] or found.output_messages,
+                tools[i] or found.tool_definitions,
+            )
 
-    def _declared(self, row: int, fact: _ModelFacts, tools: str | None, hashed: list[str | None] | None) -> frozenset[str] | None:
+    def _declared(
+        self, row: int, fact: _ModelFacts, tools: str | None, hashed: list[str | None] | None
+    ) -> frozenset[str] | None:
         definitions = tools if tools is not None else hashed[row] if hashed is not None else None
         found = self.memory.toolset(definitions, self.extras) if definitions is not None else None
         if found is None:
@@ -381,7 +499,15 @@ class Group:
         fact.toolset = found[0]
         return found[1]
 
-    def _said(self, row: int, fact: _ModelFacts, system: str | None, sent: str | None, answered: str | None, names: frozenset[str] | None) -> tuple[Any, ...] | None:
+    def _said(
+        self,
+        row: int,
+        fact: _ModelFacts,
+        system: str | None,
+        sent: str | None,
+        answered: str | None,
+        names: frozenset[str] | None,
+    ) -> tuple[Any, ...] | None:
         if system is None and sent is None and answered is None:
             return None
         conversations, trace = self.memory.conversations, self.out["trace_id"][row]
@@ -406,10 +532,25 @@ class Group:
             key, loose = self.memory.call_keys(call.name, call.arguments)
             self._request_row(row, position, call, key, loose, names)
 
-    def _request_row(self, row: int, position: int, call: Call, key: int | None, loose: int | None, names: frozenset[str] | None) -> None:
+    def _request_row(
+        self, row: int, position: int, call: Call, key: int | None, loose: int | None, names: frozenset[str] | None
+    ) -> None:
         out = self.out
         declared = None if names is None or call.name is None else call.name in names
-        self.extras.requests.append((out["span_key"][row], out["trace_id"][row], out["span_id"][row], position, call.id, call.name, key, loose, call.arguments, declared))
+        self.extras.requests.append(
+            (
+                out["span_key"][row],
+                out["trace_id"][row],
+                out["span_id"][row],
+                position,
+                call.id,
+                call.name,
+                key,
+                loose,
+                call.arguments,
+                declared,
+            )
+        )
 
     def _hashed_requests(self, row: int, fact: _ModelFacts, asked: str, names: frozenset[str] | None) -> None:
         try:
@@ -428,11 +569,18 @@ class Group:
         if not positions and resource == "{}":
             return
         rest_names = tuple(names[p] for p in positions)
+        values = [self._values(p) for p in positions]
+        signatures = zip(*map(_signatures, values), strict=True) if positions else [()] * len(self.spans)
+        known = self.memory.attribute_sets(rest_names, resource)
         keys = []
-        for span in self.spans:
-            values = [span.attributes[p].value for p in positions]
-            signature = (rest_names, resource, tuple([_signature(v) for v in values]))
-            keys.append(self.memory.attribute_set(signature, lambda v=values: _bag(rest_names, v, resource), self.extras))  # type: ignore[misc]
+        for row, signature in enumerate(signatures):
+            key = known.get(signature)
+            if key is None:
+                body = columns.dumps(_bag(rest_names, [v[row] for v in values], resource))
+                key = sameness.key_of(body.encode("utf-8", "replace"))
+                self.extras.attribute_sets.append((key, body))
+                remember(known, signature, key)
+            keys.append(key)
         self.out["attributes_key"] = keys
 
 
@@ -443,14 +591,23 @@ class _ModelFacts:
     requested: int | None = None
 
 
+def _signatures(values: list[AnyValue | None]) -> Sequence[Any]:
+    """Something hashable for each value, that differs where the value or its type does."""
+    try:
+        found = list(map(_STRING, values))
+    except AttributeError:
+        return [_signature(v) for v in values]
+    return [_signature(v) for v in values] if None in found else found
+
+
 def _signature(value: AnyValue | None) -> Any:
-    """Something hashable that differs where the value or its type does."""
     if value is None:
         return None
     if value.stringValue is not None:
         return value.stringValue
     if value.arrayValue is None and value.kvlistValue is None:
-        return (value.intValue, value.boolValue, value.doubleValue, value.bytesValue)
+        # With the names of the types: 1, 1.0 and true are equal in Python.
+        return (value.intValue, value.doubleValue, repr(value.boolValue), value.bytesValue)
     return (columns.dumps(plain(value)),)
 
 
@@ -491,4 +648,3 @@ def _json_id(text: str | None) -> str | None:
     except ValueError:
         return None
     return found if isinstance(found, str) else None
-

@@ -46,10 +46,18 @@ SPANS: Final = Table(
     "spans",
     "one span, as reported; a row that is derived from messages has `inferred` set",
     (
-        Column("span_key", "BIGINT", "Number of the span in order of arrival; joins `contents`. NULL where `inferred`."),
+        Column(
+            "span_key", "BIGINT", "Number of the span in order of arrival; joins `contents`. NULL where `inferred`."
+        ),
         Column("run_key", "INTEGER", "Number of the run the span belongs to; rows lie clustered by it."),
-        Column("step", "INTEGER", "Position in the run, from 0, in order of start; duplicates and pending spans included."),
-        Column("turn", "INTEGER", "How many model calls of the run had started by then, this one included; duplicates not counted."),
+        Column(
+            "step", "INTEGER", "Position in the run, from 0, in order of start; duplicates and pending spans included."
+        ),
+        Column(
+            "turn",
+            "INTEGER",
+            "How many model calls of the run had started by then, this one included; duplicates not counted.",
+        ),
         Column("run_id", "VARCHAR", "Span id of the nearest agent span, else the conversation id, else the trace id."),
         Column("trace_id", "VARCHAR", "Trace, 32 lowercase hex digits."),
         Column("span_id", "VARCHAR", "Span, 16 lowercase hex digits."),
@@ -63,15 +71,27 @@ SPANS: Final = Table(
         Column("start_ns", "BIGINT", "Start, nanoseconds since 1970 UTC."),
         Column("end_ns", "BIGINT", "End, nanoseconds since 1970 UTC; NULL while the span is pending or was cut off."),
         Column("status", STATUS, "Status as the producer set it."),
-        Column("failed", "BOOLEAN", "Whether it failed: flagged by the producer, or inferred from what the result says."),
-        Column("failure_inferred", "BOOLEAN", "True where nobody flagged the failure and only the result's text says so."),
+        Column(
+            "failed", "BOOLEAN", "Whether it failed: flagged by the producer, or inferred from what the result says."
+        ),
+        Column(
+            "failure_inferred", "BOOLEAN", "True where nobody flagged the failure and only the result's text says so."
+        ),
         Column("error_type", "VARCHAR", "Class of the error, as reported."),
         Column("error_message", "VARCHAR", "Text of the error, at most 500 characters."),
-        Column("failure_kind", "VARCHAR", "The error with values left out: the same failure has the same kind. NULL unless failed."),
+        Column(
+            "failure_kind",
+            "VARCHAR",
+            "The error with values left out: the same failure has the same kind. NULL unless failed.",
+        ),
         Column("provider", "VARCHAR", "Who served the model."),
         Column("request_model", "VARCHAR", "Model asked for."),
         Column("response_model", "VARCHAR", "Model that answered."),
-        Column("response_id", "VARCHAR", "The provider's id of the response; the same call reported twice has the same one."),
+        Column(
+            "response_id",
+            "VARCHAR",
+            "The provider's id of the response; the same call reported twice has the same one.",
+        ),
         Column("request_id", "VARCHAR", "The provider's id of the HTTP request; what its support asks for."),
         Column("finish_reason", "VARCHAR", "Why the model stopped, in the producer's word."),
         Column("max_tokens", "BIGINT", "Limit on output tokens in the request."),
@@ -85,8 +105,14 @@ SPANS: Final = Table(
         Column("reasoning_tokens", "BIGINT", "Output tokens spent on reasoning."),
         Column("web_searches", "BIGINT", "Server-side web searches billed."),
         Column("usage_state", USAGE, "Whether the token counts are whole; NULL on spans that are no model calls."),
-        Column("cost_usd", "DOUBLE", "Price of the model call in US dollars; NULL where the price or the usage is unknown."),
-        Column("price_source", "VARCHAR", "Where the price comes from: `genai-prices <version>`, `user`, `reported`; else why there is none."),
+        Column(
+            "cost_usd", "DOUBLE", "Price of the model call in US dollars; NULL where the price or the usage is unknown."
+        ),
+        Column(
+            "price_source",
+            "VARCHAR",
+            "Where the price comes from: `genai-prices <version>`, `user`, `reported`; else why there is none.",
+        ),
         Column("time_to_first_token_ns", "BIGINT", "From the request to the first piece of the answer, nanoseconds."),
         Column("retries", "INTEGER", "How often the client sent the request again."),
         Column("tool_name", "VARCHAR", "Tool that was called."),
@@ -101,9 +127,17 @@ SPANS: Final = Table(
         Column("loose_output_key", "UBIGINT", "The same with case, punctuation and numbers left out."),
         Column("output_chars", "BIGINT", "Length of the text answered, in characters."),
         Column("requested_calls", "INTEGER", "How many tool calls the model asked for in this answer."),
-        Column("toolset_key", "UBIGINT", "The tools declared in the request (`toolsets`); NULL where they were not recorded."),
+        Column(
+            "toolset_key",
+            "UBIGINT",
+            "The tools declared in the request (`toolsets`); NULL where they were not recorded.",
+        ),
         Column("content_state", CONTENT, "What was recorded of arguments, results or messages."),
-        Column("duplicate_of", "VARCHAR", "Span id of the row that stands for this call; set on the other reports of the same call."),
+        Column(
+            "duplicate_of",
+            "VARCHAR",
+            "Span id of the row that stands for this call; set on the other reports of the same call.",
+        ),
         Column("inferred", "BOOLEAN", "True on a tool call known only from the messages around it; it was no span."),
         Column("attributes_key", "UBIGINT", "Attributes without a column (`attribute_sets`)."),
         Column("dialect", "VARCHAR", "Whose names the attributes had."),
@@ -130,7 +164,9 @@ ATTRIBUTES: Final = Table(
     "one distinct set of the attributes that have no column of their own; thousands of spans share one",
     (
         Column("attributes_key", "UBIGINT", "Key of the set."),
-        Column("attributes", "VARIANT", "Name to value, as recorded; what the process said of itself under `resource`."),
+        Column(
+            "attributes", "VARIANT", "Name to value, as recorded; what the process said of itself under `resource`."
+        ),
     ),
 )
 
@@ -169,7 +205,11 @@ REQUESTS: Final = Table(
         Column("call_key", "UBIGINT", "See `spans`."),
         Column("loose_call_key", "UBIGINT", "See `spans`."),
         Column("arguments", "VARCHAR", "Arguments as JSON."),
-        Column("declared", "BOOLEAN", "Whether the tool was declared in that request; NULL where the declarations were not recorded."),
+        Column(
+            "declared",
+            "BOOLEAN",
+            "Whether the tool was declared in that request; NULL where the declarations were not recorded.",
+        ),
     ),
 )
 
@@ -184,7 +224,11 @@ RESPONSES: Final = Table(
         Column("failed", "BOOLEAN", "Whether it was flagged as an error or says so."),
         Column("failure_inferred", "BOOLEAN", "See `spans`."),
         Column("failure_kind", "VARCHAR", "See `spans`."),
-        Column("result", "VARCHAR", "The result as the model read it, at most 2,000 characters; the whole is in the message."),
+        Column(
+            "result",
+            "VARCHAR",
+            "Of a failed call what the model read, at most 2,000 characters; the whole is in the message.",
+        ),
     ),
 )
 

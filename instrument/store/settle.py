@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from instrument.prices import Prices
 from instrument.store import reconcile, schema
-from instrument.store.costs import price
+from instrument.store.costs import priced, register_rates
 
 Rows = npt.NDArray[np.int64]
 
@@ -24,59 +24,68 @@ _DEEPEST_DOUBLING: Final = 40
 """Pointer doublings before parents are taken to go round in a circle: 2^40 levels."""
 _SPANS: Final = ", ".join(c.name for c in schema.SPANS.columns)
 
-def settle(con: duckdb.DuckDBPyConnection, prices: Prices) -> int:
-    """Moves `stage` into `spans`, settled. Returns how many spans are new."""
-    if not _any(con, "stage"):
+
+def settle(con: duckdb.DuckDBPyConnection, stage: pa.Table, prices: Prices) -> int:
+    """Writes the rows of `stage` (columns as `rows.STAGE`) into `spans`, settled. Returns how many spans are new."""
+    if not stage.num_rows:
         return 0
     before = _count(con)
-    _without_repeats(con)
-    price(con, prices)
-    _work(con)
+    con.register("stage", stage)
+    register_rates(con, prices)
+    try:
+        _set_repeats_aside(con)
+        _work(con)
+    finally:
+        con.unregister("stage")
+        con.unregister("flyball_rates")
     _ancestors(con)
     reconcile.reconcile(con)
     _assign_runs(con)
     _write(con)
-    for name in ("work", "ancestors", "priced"):
+    for name in ("work", "ancestors", "placed", "aside"):
         con.execute(f"DROP TABLE IF EXISTS {name}")
     return _count(con) - before
 
 
 def _any(con: duckdb.DuckDBPyConnection, table: str) -> bool:
-    return con.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None
+    return bool(con.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall())
 
 
 def _count(con: duckdb.DuckDBPyConnection) -> int:
-    row = con.execute("SELECT count(*) FROM spans WHERE NOT inferred").fetchone()
-    return int(row[0]) if row else 0
+    return int(con.execute("SELECT count(*) FROM spans WHERE NOT inferred").fetchall()[0][0])
 
 
-def _without_repeats(con: duckdb.DuckDBPyConnection) -> None:
-    """One staged row per (trace, span): an ended span before its pending mark, else the one that came first."""
-    repeated = con.execute("SELECT count(*) - count(DISTINCT (trace_id, span_id)) FROM stage").fetchone()
-    if repeated and repeated[0]:
+def _set_repeats_aside(con: duckdb.DuckDBPyConnection) -> None:
+    """Table `aside`: staged rows that tell of a span told already. One row per (trace, span) counts: the end before the pending mark,
+    what is stored before what comes again, else the first.
+    """
+    con.execute("CREATE OR REPLACE TEMP TABLE aside (span_key BIGINT)")
+    repeated = con.execute("SELECT count(*) - count(DISTINCT (trace_id, span_id)) FROM stage").fetchall()
+    if repeated[0][0]:
         con.execute(
             """
-            CREATE OR REPLACE TEMP TABLE kept AS SELECT span_key FROM stage
-            QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY end_ns IS NULL, span_key) = 1
+            INSERT INTO aside SELECT span_key FROM stage
+            QUALIFY row_number() OVER (PARTITION BY trace_id, span_id ORDER BY end_ns IS NULL, span_key) > 1
             """
         )
+    if _any(con, "spans"):
+        _meet_stored(con)
+    if _any(con, "aside"):
         for table in ("contents", "new_tool_requests"):
-            con.execute(f"DELETE FROM {table} WHERE span_key IN (SELECT span_key FROM stage) AND span_key NOT IN (FROM kept)")
-        con.execute("DELETE FROM stage WHERE span_key NOT IN (FROM kept)")
-    if not _any(con, "spans"):
-        return
-    # Against what is stored: an ended span stays as it is, a pending one is replaced by its end.
+            con.execute(f"DELETE FROM {table} WHERE span_key IN (FROM aside)")
+
+
+def _meet_stored(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(
         """
         CREATE OR REPLACE TEMP TABLE met AS
         SELECT stage.span_key AS new_key, stored.span_key AS old_key, stored.end_ns IS NULL AND stage.end_ns IS NOT NULL AS replaced
-        FROM stage JOIN (SELECT trace_id, span_id, span_key, end_ns FROM spans WHERE trace_id IN (SELECT trace_id FROM stage)) AS stored
+        FROM stage JOIN (SELECT trace_id, span_id, span_key, end_ns FROM spans WHERE trace_id IN (SELECT trace_id FROM stage) AND NOT inferred) AS stored
             USING (trace_id, span_id)
         """
     )
+    con.execute("INSERT INTO aside SELECT new_key FROM met WHERE NOT replaced")
     if _any(con, "met"):
-        for table in ("contents", "new_tool_requests", "stage"):
-            con.execute(f"DELETE FROM {table} WHERE span_key IN (SELECT new_key FROM met WHERE NOT replaced)")
         for table in ("contents", "tool_requests", "spans"):
             con.execute(f"DELETE FROM {table} WHERE span_key IN (SELECT old_key FROM met WHERE replaced)")
 
@@ -84,7 +93,7 @@ def _without_repeats(con: duckdb.DuckDBPyConnection) -> None:
 def _work(con: duckdb.DuckDBPyConnection) -> None:
     """Table `work`: staged rows in the form of `spans`, and the stored rows of the same runs, which leave the store for now."""
     con.execute(
-        """
+        f"""
         CREATE OR REPLACE TEMP TABLE work AS
         SELECT row_number() OVER () - 1 AS row, span_key, NULL::INTEGER AS run_key, NULL::INTEGER AS step, NULL::INTEGER AS turn, stamped_run_id AS run_id, trace_id, span_id,
             parent_span_id, kind, name, agent_name, conversation_id, user_id, service_name, start_ns, end_ns, status, failed,
@@ -95,7 +104,7 @@ def _work(con: duckdb.DuckDBPyConnection) -> None:
             tool_name, tool_call_id, NULL::BOOLEAN AS declared, rejected, call_key, loose_call_key, result_key, result_chars, output_key,
             loose_output_key, output_chars, requested_calls, toolset_key, content_state, NULL::VARCHAR AS duplicate_of, false AS inferred,
             attributes_key, dialect, source_key
-        FROM priced
+        FROM ({priced()}) WHERE span_key NOT IN (FROM aside)
         """
     )
     if not _any(con, "spans"):
@@ -178,19 +187,16 @@ def depths(parent: Rows) -> Rows:
 
 
 def _assign_runs(con: duckdb.DuckDBPyConnection) -> None:
-    """Run id and run key of every row of `work`, and who ran it, taken from the agent span where the row itself does not say."""
+    """Table `placed`: for each row of `work` its run, and who ran it, taken from the agent span where the row itself does not say."""
     con.execute(
         """
         CREATE OR REPLACE TEMP TABLE placed AS
-        SELECT w.* REPLACE (
-            coalesce(a.span_id, w.run_id, w.conversation_id, w.trace_id) AS run_id,
-            coalesce(w.agent_name, a.agent_name) AS agent_name,
-            coalesce(w.conversation_id, a.conversation_id) AS conversation_id,
-            coalesce(w.user_id, a.user_id) AS user_id
-        ),
-        -- A conversation goes across traces; the id of a span or a trace means something only within its trace.
-        CASE WHEN a.span_id IS NULL AND w.run_id IS NULL AND w.conversation_id IS NOT NULL THEN '' ELSE w.trace_id END AS run_trace,
-        n.depth
+        SELECT w.row, n.depth, coalesce(a.span_id, w.run_id, w.conversation_id, w.trace_id) AS run_id,
+            -- A conversation goes across traces; the id of a span or a trace means something only within its trace.
+            CASE WHEN a.span_id IS NULL AND w.run_id IS NULL AND w.conversation_id IS NOT NULL THEN '' ELSE w.trace_id END AS run_trace,
+            coalesce(w.agent_name, a.agent_name) AS agent_name, coalesce(w.conversation_id, a.conversation_id) AS conversation_id,
+            coalesce(w.user_id, a.user_id) AS user_id,
+            w.start_ns, w.end_ns, w.span_id, w.inferred, w.toolset_key, w.kind = 'model' AND w.duplicate_of IS NULL AS begins_turn
         FROM work w JOIN ancestors n ON n.row = w.row LEFT JOIN work a ON a.row = n.agent_row
         """
     )
@@ -208,17 +214,18 @@ def _write(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(
         f"""
         INSERT INTO spans BY NAME
-        SELECT * EXCLUDE (row, run_trace, depth, toolset_then) REPLACE (
+        SELECT w.* EXCLUDE (row) REPLACE (
+            o.run_key AS run_key, o.step AS step, o.turn AS turn, o.run_id AS run_id,
+            o.agent_name AS agent_name, o.conversation_id AS conversation_id, o.user_id AS user_id,
             coalesce(declared, {reconcile.DECLARED_BY_CONTEXT}) AS declared
-        ) FROM (
-            SELECT p.* REPLACE (
-                r.run_key AS run_key,
-                row_number() OVER run_order - 1 AS step,
-                sum(CASE WHEN kind = 'model' AND duplicate_of IS NULL THEN 1 ELSE 0 END) OVER run_order AS turn
-            ), last_value(toolset_key IGNORE NULLS) OVER run_order AS toolset_then
+        ) FROM work w JOIN (
+            SELECT p.*, r.run_key, row_number() OVER run_order - 1 AS step,
+                sum(CASE WHEN begins_turn THEN 1 ELSE 0 END) OVER run_order AS turn,
+                last_value(toolset_key IGNORE NULLS) OVER run_order AS toolset_then
             FROM placed p JOIN runs r ON r.run_id = p.run_id AND r.trace_id = p.run_trace
-            WINDOW run_order AS (PARTITION BY r.run_key ORDER BY start_ns NULLS FIRST, depth, inferred, end_ns NULLS LAST, p.span_id ROWS UNBOUNDED PRECEDING)
-        ) ORDER BY run_key, step
+            WINDOW run_order AS (
+                PARTITION BY r.run_key ORDER BY p.start_ns NULLS FIRST, p.depth, p.inferred, p.end_ns NULLS LAST, p.span_id ROWS UNBOUNDED PRECEDING
+            )
+        ) AS o ON o.row = w.row ORDER BY o.run_key, o.step
         """
     )
-    con.execute("DROP TABLE placed")

@@ -13,7 +13,13 @@ from instrument.store.dialects import FAMILIES, FLAG, MARKS, REAL, SCOPES, TEXT,
 
 _COLUMNS: Final = {"text": TEXT, "whole": WHOLE, "real": REAL, "flag": FLAG}
 _RANK: Final = {
-    name: [(kind, column, rank) for kind, table in _COLUMNS.items() for column, names in table.items() for rank, n in enumerate(names) if n == name]
+    name: [
+        (kind, column, rank)
+        for kind, table in _COLUMNS.items()
+        for column, names in table.items()
+        for rank, n in enumerate(names)
+        if n == name
+    ]
     for table in _COLUMNS.values()
     for names in table.values()
     for name in names

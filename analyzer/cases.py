@@ -1,0 +1,196 @@
+"""Traces written by hand, to test detectors with: a script of what happened, and what must be found in it.
+
+    Case("quiet: polling a build until it changes",
+         [tool_call("build_status", {}, "running"), tool_call("build_status", {}, "running"), tool_call("build_status", {}, "passed")],
+         finds=[])
+
+A script is turned into OTLP spans of any dialect flyball reads (`DIALECTS`) with made-up but steady ids and times, and goes through the loader like any
+trace. Each entry of a script is one turn: a model call and the tools it asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import duckdb
+
+from analyzer.casting import DIALECTS, Calling, Speaking, render
+from instrument.otlp import TracesData
+from instrument.store.connect import in_memory
+from instrument.store.load import Loader
+
+MODEL: Final = "claude-sonnet-4-5"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One tool call. `error` makes it a flagged failure with `result` as its text; `ran` False: the model asked and nothing ran it."""
+
+    name: str
+    arguments: Any
+    result: Any
+    error: str | None = None
+    ran: bool = True
+    declared: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One model call: the words it said, the tools it asked for, what it used. `input_tokens` None: estimated from the history."""
+
+    calls: tuple[Call, ...] = ()
+    text: str = ""
+    input_tokens: int | None = None
+    output_tokens: int = 50
+    model: str = MODEL
+    error: tuple[str, str] | None = None
+    """Type and message, where the model call failed."""
+    measured: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """The user said something before the next turn."""
+
+    text: str
+
+
+Entry = Call | Turn | User
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One agent run. `ended` False: it was cut, and its agent span is still pending."""
+
+    script: Sequence[Entry]
+    agent: str = "agent"
+    question: str = "Do the task."
+    ended: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What must be found: the slug, and as much of the finding as matters. `turns` are first and last."""
+
+    detector: str
+    turns: tuple[int, int] | None = None
+    severity: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A script (of one run, or a list of `Run`s), and the findings it must give, of whatever detectors are asked; everything else must stay quiet."""
+
+    name: str
+    script: Sequence[Entry] | Sequence[Run]
+    finds: Sequence[str | Found]
+    declares: bool = True
+    """Whether requests say which tools there are."""
+    only: frozenset[str] = field(default=frozenset(DIALECTS))
+    """Dialects in which it can be told."""
+
+    def expected(self) -> list[Found]:
+        """`finds`, spelled out."""
+        return [Found(f) if isinstance(f, str) else f for f in self.finds]
+
+    def runs(self) -> list[Run]:
+        """The script as runs."""
+        runs = [entry for entry in self.script if isinstance(entry, Run)]
+        return runs or [Run([entry for entry in self.script if not isinstance(entry, Run)])]
+
+    def traces(self, dialect: str = "gen_ai") -> TracesData:
+        """The spans, as a producer of that dialect would have written them."""
+        return render([_speaking(run, self.declares) for run in self.runs()], dialect)
+
+    def load(self, dialect: str = "gen_ai") -> duckdb.DuckDBPyConnection:
+        """A store in memory that holds the case."""
+        con = in_memory()
+        loader = Loader(con)
+        loader.add(self.traces(dialect), self.name)
+        loader.finish()
+        return con
+
+
+# --- the words of a script ----------------------------------------------------------------------------------------------
+
+
+def tool_call(name: str, arguments: Any = None, result: Any = "ok", *, error: str | None = None, ran: bool = True, declared: bool = True) -> Call:
+    """A turn that asked for one tool. `error` is the error type of a flagged failure; `ran=False` leaves out the tool's span; `declared=False` makes up a tool."""
+    return Call(name, {} if arguments is None else arguments, result, error, ran, declared)
+
+
+def turn(
+    *calls: Call, text: str = "", input_tokens: int | None = None, output_tokens: int = 50, model: str = MODEL, measured: bool = True
+) -> Turn:
+    """A turn spelled out: parallel tool calls, words, usage; `measured=False` leaves out the token counts."""
+    return Turn(calls, text, input_tokens, output_tokens, model, None, measured)
+
+
+def says(text: str, *, input_tokens: int | None = None) -> Turn:
+    """A turn that answered in words and asked for no tool."""
+    return Turn(text=text, input_tokens=input_tokens)
+
+
+def user(text: str) -> User:
+    """A new message of the user."""
+    return User(text)
+
+
+def model_error(kind: str, message: str) -> Turn:
+    """A model call that failed."""
+    return Turn(error=(kind, message))
+
+
+def agent_run(script: Sequence[Entry], *, agent: str = "agent", question: str = "Do the task.", ended: bool = True) -> Run:
+    """One run of several in a case."""
+    return Run(script, agent, question, ended)
+
+
+# --- a script, with its history -----------------------------------------------------------------------------------------
+
+
+def _speaking(run: Run, declares: bool) -> Speaking:
+    """The turns of a run with the messages that each request held."""
+    turns = [entry if not isinstance(entry, Call) else Turn((entry,)) for entry in run.script]
+    declared = sorted({c.name for t in turns if isinstance(t, Turn) for c in t.calls if c.declared}) or ["nothing"]
+    history: list[dict[str, Any]] = [{"role": "user", "parts": [_words(run.question)]}]
+    callings = []
+    for number, entry in enumerate(turns):
+        if isinstance(entry, User):
+            history = [*history, {"role": "user", "parts": [_words(entry.text)]}]
+            continue
+        calls = [(f"call_{number}_{place}", call) for place, call in enumerate(entry.calls)]
+        answer = {"role": "assistant", "parts": ([_words(entry.text)] if entry.text else []) + [_asked(i, c) for i, c in calls]}
+        size = entry.input_tokens if entry.input_tokens is not None else 500 + len(str(history)) // 4
+        callings.append(
+            Calling(entry.model, history, None if entry.error else answer, size if entry.measured else None, entry.output_tokens, entry.error, calls)
+        )
+        if entry.error is None:
+            history = [*history, answer]
+            history += [{"role": "tool", "parts": [_answered(i, c)]} for i, c in calls]
+    return Speaking(run.agent, callings, declared if declares else None, run.ended)
+
+
+def _words(text: str) -> dict[str, Any]:
+    return {"type": "text", "content": text}
+
+
+def _asked(call_id: str, call: Call) -> dict[str, Any]:
+    return {"type": "tool_call", "id": call_id, "name": call.name, "arguments": call.arguments}
+
+
+def _answered(call_id: str, call: Call) -> dict[str, Any]:
+    part = {"type": "tool_call_response", "id": call_id, "response": call.result}
+    return {**part, "is_error": True} if call.error else part
+
+
+__all__ = [
+    # cases
+    "Case", "Found", "DIALECTS",
+    # the words of a script
+    "tool_call", "turn", "says", "user", "model_error", "agent_run",
+    # what they make
+    "Call", "Entry", "Run", "Turn", "User", "Mapping",
+]  # fmt: skip

@@ -1,0 +1,291 @@
+"""A script's turns as OTLP spans, in the attribute names of one producer or another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Final
+
+import orjson
+
+from instrument import sameness
+from instrument import semconv as sc
+from instrument.otlp import Event, ResourceSpans, Scope, ScopeSpans, Span, Status, TracesData, attributes
+
+_START_NS: Final = 1_790_000_000_000_000_000
+_RUN_NS: Final = 3_600_000_000_000
+_TURN_NS: Final = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Calling:
+    """One model call with the messages it held and the tools it asked for."""
+
+    model: str
+    history: list[dict[str, Any]]
+    answer: dict[str, Any] | None
+    input_tokens: int | None
+    output_tokens: int
+    error: tuple[str, str] | None
+    calls: Sequence[tuple[str, Any]]
+    """Id and `analyzer.cases.Call`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speaking:
+    """One agent run."""
+
+    agent: str
+    turns: Sequence[Calling]
+    declared: list[str] | None
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one producer writes a span of each kind; `tool` None: it writes no tool spans."""
+
+    scope: str
+    agent: Callable[[Speaking], dict[str, Any]]
+    model: Callable[[Speaking, Calling], dict[str, Any]]
+    tool: Callable[[str, Any], dict[str, Any]] | None
+
+
+def render(runs: Sequence[Speaking], dialect: str) -> TracesData:
+    """The spans of `runs`, a trace each, in `dialect` (a key of `DIALECTS`); ids and times depend on position alone."""
+    words = DIALECTS[dialect]
+    spans = [span for number, run in enumerate(runs) for span in _spans(run, number, words)]
+    return TracesData([ResourceSpans(scopeSpans=[ScopeSpans(Scope(words.scope), spans)])])
+
+
+def _spans(run: Speaking, number: int, words: Dialect) -> list[Span]:
+    trace, root = _id(16, number), _id(8, number, "agent")
+    start = _START_NS + number * _RUN_NS
+    out = []
+    for place, calling in enumerate(run.turns, 1):
+        at = start + place * _TURN_NS
+        own = _id(8, number, place)
+        status, events = _flag(calling.error)
+        out.append(_span(trace, own, root, f"chat {calling.model}", at, at + _TURN_NS // 2, words.model(run, calling), status, events))
+        for position, (call_id, call) in enumerate(calling.calls):
+            if words.tool is None or not call.ran:
+                continue
+            begins = at + _TURN_NS // 2 + (position + 1) * 1_000_000
+            status, events = _flag((call.error, str(call.result)) if call.error else None)
+            facts = words.tool(call_id, call)
+            out.append(_span(trace, _id(8, number, place, position), root, f"execute_tool {call.name}", begins, begins + 500_000_000, facts, status, events))
+    end = start + (len(run.turns) + 1) * _TURN_NS
+    facts = words.agent(run) | ({} if run.ended else {sc.PENDING: True})
+    return [_span(trace, root, "", f"invoke_agent {run.agent}", start, end if run.ended else 0, facts, None, []), *out]
+
+
+def _span(trace: str, own: str, parent: str, name: str, start: int, end: int, facts: dict[str, Any], status: Status | None, events: list[Event]) -> Span:
+    return Span(trace, own, parent, name, 1, start, end, attributes({k: v for k, v in facts.items() if v is not None}), events, status)
+
+
+def _flag(error: tuple[str, str] | None) -> tuple[Status | None, list[Event]]:
+    if error is None:
+        return None, []
+    return Status(2, error[1]), [Event("exception", 0, attributes({"exception.type": error[0], "exception.message": error[1]}))]
+
+
+def _id(size: int, *parts: Any) -> str:
+    return blake2b("/".join(map(str, parts)).encode(), digest_size=size).hexdigest()
+
+
+def _json(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+# --- the conventions as they are now -----------------------------------------------------------------------------------
+
+
+def _agent(run: Speaking) -> dict[str, Any]:
+    return {sc.OPERATION: sc.INVOKE_AGENT, sc.AGENT_NAME: run.agent}
+
+
+def _model(run: Speaking, calling: Calling) -> dict[str, Any]:
+    return {**_request(calling), **_usage(calling), **_messages(calling), sc.TOOL_DEFINITIONS: _definitions(run)}
+
+
+def _request(calling: Calling) -> dict[str, Any]:
+    finish = None if calling.error else ["tool_use"] if calling.calls else ["end_turn"]
+    return {
+        sc.OPERATION: sc.CHAT,
+        sc.PROVIDER: "anthropic",
+        sc.REQUEST_MODEL: calling.model,
+        sc.RESPONSE_MODEL: None if calling.error else calling.model,
+        sc.FINISH_REASONS: finish,
+        sc.ERROR_TYPE: calling.error[0] if calling.error else None,
+    }
+
+
+def _usage(calling: Calling) -> dict[str, Any]:
+    if calling.error or calling.input_tokens is None:
+        return {}
+    return {sc.INPUT_TOKENS: calling.input_tokens, sc.OUTPUT_TOKENS: calling.output_tokens}
+
+
+def _messages(calling: Calling) -> dict[str, Any]:
+    return {sc.INPUT_MESSAGES: _json(calling.history), sc.OUTPUT_MESSAGES: None if calling.answer is None else _json([calling.answer])}
+
+
+def _definitions(run: Speaking) -> str | None:
+    return None if run.declared is None else _json([{"type": "function", "name": name, "parameters": {}} for name in run.declared])
+
+
+def _tool(call_id: str, call: Any) -> dict[str, Any]:
+    return {
+        sc.OPERATION: sc.EXECUTE_TOOL,
+        sc.TOOL_NAME: call.name,
+        sc.TOOL_CALL_ID: call_id,
+        sc.TOOL_ARGUMENTS: _json(call.arguments),
+        sc.TOOL_RESULT: None if call.error else _json(call.result),
+        sc.ERROR_TYPE: call.error,
+    }
+
+
+# --- the Anthropic SDK's own spans: results under another name, no declarations ------------------------------------------
+
+
+def _sdk_model(_: Speaking, calling: Calling) -> dict[str, Any]:
+    facts = {**_request(calling), **_usage(calling), **_messages(calling)}
+    reason = facts.pop(sc.FINISH_REASONS)
+    return {**facts, "anthropic.message.stop_reason": reason[0] if reason else None}
+
+
+def _sdk_tool(call_id: str, call: Any) -> dict[str, Any]:
+    facts = _tool(call_id, call)
+    facts["anthropic.tool_result.content"] = facts.pop(sc.TOOL_RESULT)
+    return facts
+
+
+# --- the conventions as they were ----------------------------------------------------------------------------------------
+
+
+def _old_model(run: Speaking, calling: Calling) -> dict[str, Any]:
+    facts: dict[str, Any] = {sc.OPERATION: sc.CHAT, "gen_ai.system": "anthropic", sc.REQUEST_MODEL: calling.model}
+    if not calling.error and calling.input_tokens is not None:
+        facts |= {"gen_ai.usage.prompt_tokens": calling.input_tokens, "gen_ai.usage.completion_tokens": calling.output_tokens}
+    for number, message in enumerate(calling.history):
+        facts |= _numbered(f"gen_ai.prompt.{number}", message)
+    if calling.answer is not None:
+        facts |= _numbered("gen_ai.completion.0", calling.answer)
+    for number, name in enumerate(run.declared or ()):
+        facts[f"llm.request.functions.{number}.name"] = name
+    return facts
+
+
+def _numbered(prefix: str, message: dict[str, Any]) -> dict[str, Any]:
+    facts: dict[str, Any] = {f"{prefix}.role": message["role"]}
+    for part in message["parts"]:
+        if part["type"] == "text":
+            facts[f"{prefix}.content"] = part["content"]
+        elif part["type"] == "tool_call_response":
+            facts |= {f"{prefix}.content": _json(part["response"]), f"{prefix}.tool_call_id": part["id"]}
+    asked = [p for p in message["parts"] if p["type"] == "tool_call"]
+    for place, part in enumerate(asked):
+        call = f"{prefix}.tool_calls.{place}"
+        facts |= {f"{call}.id": part["id"], f"{call}.name": part["name"], f"{call}.arguments": _json(part["arguments"])}
+    return facts
+
+
+def _old_tool(call_id: str, call: Any) -> dict[str, Any]:
+    facts = {sc.OPERATION: sc.EXECUTE_TOOL, sc.TOOL_NAME: call.name, sc.TOOL_CALL_ID: call_id, "tool_arguments": _json(call.arguments)}
+    return facts if call.error else {**facts, "tool_response": _json(call.result)}
+
+
+# --- OpenInference ---------------------------------------------------------------------------------------------------------
+
+
+def _oi_agent(run: Speaking) -> dict[str, Any]:
+    return {"openinference.span.kind": "AGENT", "agent.name": run.agent}
+
+
+def _oi_model(run: Speaking, calling: Calling) -> dict[str, Any]:
+    facts: dict[str, Any] = {"openinference.span.kind": "LLM", "llm.model_name": calling.model, "llm.provider": "anthropic"}
+    if not calling.error and calling.input_tokens is not None:
+        facts |= {"llm.token_count.prompt": calling.input_tokens, "llm.token_count.completion": calling.output_tokens}
+    for number, message in enumerate(calling.history):
+        facts |= _oi_message(f"llm.input_messages.{number}.message", message)
+    if calling.answer is not None:
+        facts |= _oi_message("llm.output_messages.0.message", calling.answer)
+    for number, name in enumerate(run.declared or ()):
+        facts[f"llm.tools.{number}.tool.json_schema"] = _json({"name": name, "input_schema": {}})
+    return facts
+
+
+def _oi_message(prefix: str, message: dict[str, Any]) -> dict[str, Any]:
+    facts = _numbered(prefix, message)
+    renamed = {}
+    for name, value in facts.items():
+        head, call, tail = name.partition(".tool_calls.")
+        place, _, leaf = tail.partition(".")
+        renamed[f"{head}{call}{place}.tool_call.{leaf if leaf == 'id' else 'function.' + leaf}" if call else name] = value
+    return renamed
+
+
+def _oi_tool(call_id: str, call: Any) -> dict[str, Any]:
+    facts = {"openinference.span.kind": "TOOL", "tool.name": call.name, "tool.id": call_id, "input.value": _json(call.arguments)}
+    return facts if call.error else {**facts, "output.value": _json(call.result)}
+
+
+# --- OpenLLMetry: GenAI messages on model spans, Traceloop's own names on tools --------------------------------------------
+
+
+def _tl_agent(run: Speaking) -> dict[str, Any]:
+    return {"traceloop.span.kind": "agent", "traceloop.entity.name": run.agent}
+
+
+def _tl_tool(_: str, call: Any) -> dict[str, Any]:
+    facts = {"traceloop.span.kind": "tool", "traceloop.entity.name": call.name, "traceloop.entity.input": _json(call.arguments)}
+    return facts if call.error else {**facts, "traceloop.entity.output": _json(call.result)}
+
+
+# --- flyball with hashed content: keys instead of words ----------------------------------------------------------------------
+
+
+def _hashed_model(run: Speaking, calling: Calling) -> dict[str, Any]:
+    words = "".join(p["content"] for p in (calling.answer or {"parts": []})["parts"] if p["type"] == "text")
+    asked = [[i, c.name, _hex(sameness.call_key(c.name, c.arguments)), _hex(sameness.loose_call_key(c.name, c.arguments))] for i, c in calling.calls]
+    return {
+        **_request(calling),
+        **_usage(calling),
+        sc.CONTENT_MODE: "hashed",
+        sc.OUTPUT_KEY: _hex(sameness.output_key(words)),
+        sc.LOOSE_OUTPUT_KEY: _hex(sameness.loose_output_key(words)),
+        sc.REQUESTED_TOOLS: _json(asked),
+        sc.DECLARED_TOOLS: None if run.declared is None else _json(run.declared),
+    }
+
+
+def _hashed_tool(call_id: str, call: Any) -> dict[str, Any]:
+    failed = bool(call.error) or sameness.says_error(call.result)
+    return {
+        sc.OPERATION: sc.EXECUTE_TOOL,
+        sc.TOOL_NAME: call.name,
+        sc.TOOL_CALL_ID: call_id,
+        sc.CONTENT_MODE: "hashed",
+        sc.CALL_KEY: _hex(sameness.call_key(call.name, call.arguments)),
+        sc.LOOSE_CALL_KEY: _hex(sameness.loose_call_key(call.name, call.arguments)),
+        sc.RESULT_KEY: _hex(sameness.result_key(call.result)),
+        sc.FAILURE_KIND: sameness.failure_kind(call.error, call.result) if failed else None,
+        sc.ERROR_TYPE: call.error,
+    }
+
+
+def _hex(key: int | None) -> str | None:
+    return None if key is None else f"{key:016x}"
+
+
+DIALECTS: Final[dict[str, Dialect]] = {
+    "gen_ai": Dialect("opentelemetry.instrumentation.genai.anthropic", _agent, _model, _tool),
+    "anthropic_sdk": Dialect("com.anthropic.sdk.python", _agent, _sdk_model, _sdk_tool),
+    "gen_ai_old": Dialect("", _agent, _old_model, _old_tool),
+    "openinference": Dialect("openinference.instrumentation.anthropic", _oi_agent, _oi_model, _oi_tool),
+    "openllmetry": Dialect("opentelemetry.instrumentation.anthropic", _tl_agent, _model, _tl_tool),
+    "messages_only": Dialect("opentelemetry.instrumentation.genai.anthropic", _agent, _model, None),
+    "hashed": Dialect(sc.SCOPE, _agent, _hashed_model, _hashed_tool),
+}
+"""Who writes how. `messages_only` has no tool spans: calls and results are known from the messages alone."""

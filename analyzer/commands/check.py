@@ -1,0 +1,123 @@
+"""`flyball check`: reads, judges, reports."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from analyzer.commands import exits
+from analyzer.commands.store import opened
+from analyzer.findings import Report, Severity
+from instrument.errors import UnreadableTrace
+from instrument.otlp import Issue
+from instrument.policy import parse_policy, policy_tables
+
+NEVER: Final = "never"
+_REFUSED: Final = "refused"
+_LONGEST_PATHS: Final = 36
+"""Characters of paths that are repeated in a suggestion."""
+READABLE: Final = "OTLP JSON, OpenTelemetry spans dumped as JSON, flyball databases and journals"
+
+
+def register(commands: Any) -> None:
+    """Adds the command to argparse's sub-commands."""
+    parser = commands.add_parser(
+        "check",
+        help="judge traces and report what went wrong",
+        description="Reads traces, judges every run and reports what went wrong, what it cost and what to do about it.",
+        epilog="Exit status: 0 nothing at or above --fail-on, 1 findings, 2 unreadable input or bad usage.",
+    )
+    add = parser.add_argument
+    add("paths", nargs="*", metavar="PATH", help="file, folder, glob, .duckdb database, or - for standard input")
+    add("--format", choices=("text", "json"), default="text", help="how the report is written")
+    add("--select", metavar="SLUG,..", type=slugs, default=(), help="only these detectors")
+    add("--ignore", metavar="SLUG,..", type=slugs, default=(), help="all detectors but these")
+    add(
+        "--policy", metavar="FILE", type=Path, help="policy file; without it the nearest flyball.toml or pyproject.toml"
+    )
+    add(
+        "--fail-on",
+        choices=(*map(str, Severity), NEVER),
+        default="warning",
+        help="severity from which the exit status is 1",
+    )
+    add("--db", metavar="FILE", type=Path, help="database to load PATH into and keep; without PATH, the one to judge")
+    add("--all", action="store_true", help="every finding and every issue, not only the first of each kind")
+    parser.set_defaults(run=run, fail=parser.error)
+
+
+def slugs(text: str) -> tuple[str, ...]:
+    """`a,b` as its parts."""
+    return tuple(slug.strip() for slug in text.split(",") if slug.strip())
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the report and returns the exit status. Raises `FlyballError`."""
+    if not args.paths and args.db is None:
+        args.fail("give at least one PATH, or --db FILE")
+    from analyzer.detectors import chosen
+    from analyzer.run import judge
+    from instrument.prices import parse_prices
+
+    tables, path = policy_tables(args.policy)
+    policy, prices = parse_policy(tables, path), parse_prices(tables)
+    chosen(args.select, args.ignore)  # a misspelt slug is said before a gigabyte is read
+    with opened(args.paths, args.db, prices) as store:
+        report = judge(store.con, policy, select=args.select, ignore=args.ignore)
+        refusals, issues = store.refusals, store.issues
+    for refusal in refusals:
+        print(f"flyball: {refusal}", file=sys.stderr)
+    report = replace(report, issues=(*map(_refused, refusals), *issues, *report.issues))
+    _write(report, args)
+    return status(report, args.fail_on)
+
+
+def status(report: Report, fail_on: str) -> int:
+    """The exit status; what could not be read weighs more than what was found."""
+    nothing_read = report.totals.spans == 0 and any(issue.error for issue in report.issues)
+    if nothing_read or any(issue.kind == _REFUSED for issue in report.issues):
+        return exits.UNUSABLE
+    if fail_on != NEVER and any(f.severity.rank >= Severity(fail_on).rank for f in report.findings):
+        return exits.FINDINGS
+    return exits.FINE
+
+
+def _refused(refusal: UnreadableTrace) -> Issue:
+    problem = str(refusal).removeprefix(f"{refusal.path}: ")
+    return Issue(_REFUSED, refusal.path, problem, f"leave it out, or give traces: {READABLE}")
+
+
+def _write(report: Report, args: argparse.Namespace) -> None:
+    if args.format == "json":
+        from analyzer.report.as_json import as_json
+
+        sys.stdout.write(as_json(report))
+        return
+    from analyzer.report.text import Look, as_text
+
+    look = Look(width=shutil.get_terminal_size((80, 24)).columns, colour=_colourful(), everything=args.all)
+    sys.stdout.write(as_text(report, look, _next_steps(report, args.paths, args.db)))
+
+
+def _colourful() -> bool:
+    """Colour only for a terminal that has it and a user who wants it (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _next_steps(report: Report, paths: Sequence[str], db: Path | None) -> list[tuple[str, str]]:
+    if not report.totals.spans:
+        return []
+    where = shlex.join(["--db", str(db)] if db else paths)
+    if len(where) > _LONGEST_PATHS:  # a shell has written a glob out
+        where = "PATH..."
+    steps = [] if "-" in paths and not db else [(f"flyball app {where}", "look at the runs, turn by turn")]
+    if report.findings:
+        steps.append((f"flyball explain {report.findings[0].detector}", "what it means, and when it is wrong"))
+    return steps

@@ -1,0 +1,43 @@
+"""All detectors, by slug: one room (folder) each, with its query, its page and its cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from rapidfuzz import process
+
+from analyzer.detectors import context_growth, cost_outlier, error_cascade, repeated_call, repeated_output, unknown_tool
+from analyzer.detectors.detector import Detector
+from instrument.errors import FlyballError
+
+_ROOMS: Final = (error_cascade, repeated_call, context_growth, unknown_tool, repeated_output, cost_outlier)
+
+DETECTORS: Final[Mapping[str, Detector]] = {room.DETECTOR.slug: room.DETECTOR for room in _ROOMS}
+"""In the order of the failure modes."""
+
+
+class UnknownDetector(FlyballError):
+    """`slug` names no detector; `nearest` is the one that was probably meant."""
+
+    def __init__(self, slug: str) -> None:
+        self.slug = slug
+        found = process.extractOne(slug, list(DETECTORS), score_cutoff=50) if slug else None
+        self.nearest = found[0] if found else None
+        hint = f"; did you mean {self.nearest}?" if self.nearest else f"; there are {', '.join(DETECTORS)}"
+        super().__init__(f"no detector is called {slug!r}{hint}")
+
+
+def chosen(select: Iterable[str] = (), ignore: Iterable[str] = ()) -> tuple[Detector, ...]:
+    """The detectors named in `select` (all, if none are named) less those in `ignore`. Raises `UnknownDetector`."""
+    wanted = [find(slug).slug for slug in select] or list(DETECTORS)
+    unwanted = {find(slug).slug for slug in ignore}
+    return tuple(d for slug, d in DETECTORS.items() if slug in wanted and slug not in unwanted)
+
+
+def find(slug: str) -> Detector:
+    """The detector of that slug, or that had it once. Raises `UnknownDetector`."""
+    for detector in DETECTORS.values():
+        if slug == detector.slug or slug in detector.aliases:
+            return detector
+    raise UnknownDetector(slug)

@@ -1,0 +1,35 @@
+"""What happened in a run, call by call: what each call did, and whether anything new had come to light since."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from analyzer.detectors.changes import Effect, effects
+from analyzer.frames import Frames
+
+CALL: Final = ("run_key", "call_key")
+"""One call of one run, however often it was made."""
+
+
+def stories(frames: Frames, runs: pl.Series) -> pl.DataFrame:
+    """One row is one tool call of the `runs`, ordered, with `effect` and two counters that stand still as long as nothing happens.
+
+    `events`: how many calls had changed something, and how often the user had spoken; `news`: how many results had never been seen before in the
+    run. Neither counts what the same call did itself, so a call that finds them where its last repeat left them had no reason to be made.
+    """
+    calls = frames.calls(["tool_name", "call_key", "result_key", "failed: coalesce(failed, false)"], runs)
+    spoken = frames.questions(runs).with_columns(spoken=pl.int_range(1, pl.len() + 1).over("run_key"))
+    changed = ((pl.col("effect") == Effect.CHANGES) & ~pl.col("failed")).cast(pl.Int32)
+    new = (pl.col("result_key").is_not_null() & pl.struct("run_key", "result_key").is_first_distinct()).cast(pl.Int32)
+    return (
+        effects(frames, calls)
+        # A row follows the last question before it; `by` groups are ordered by step, which Polars cannot check itself.
+        .join_asof(spoken, on="step", by="run_key", check_sortedness=False)
+        .with_columns(
+            events=pl.col("spoken").fill_null(0) + changed.cum_sum().over("run_key") - changed.cum_sum().over(CALL),
+            news=new.cum_sum().over("run_key") - new.cum_sum().over(CALL),
+        )
+        .drop("spoken")
+    )

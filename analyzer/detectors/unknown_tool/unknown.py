@@ -1,0 +1,17 @@
+"""When a call is one of a tool that does not exist, as SQL over `spans`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_SAYS: Final = (
+    r"(unknown|no ?such|nonexistent|non-existent|unrecognized|unavailable|not an? (valid|known|available)) ?tool"
+    r"|tool.{0,80}(not found|does not exist|doesn.?t exist|is not (defined|registered|recognized))"
+)
+UNDECLARED: Final = "(coalesce(NOT declared, false) OR coalesce(rejected = 'unknown_tool', false))"
+"""The request that asked for the tool did not declare it."""
+
+SAID_UNKNOWN: Final = f"(declared IS NULL AND coalesce(failed, false) AND regexp_matches(coalesce(failure_kind, ''), '{_SAYS}', 'i'))"
+"""Nobody recorded what was declared, but the error says that there is no such tool."""
+
+UNKNOWN: Final = f"({UNDECLARED} OR {SAID_UNKNOWN})"

@@ -1,0 +1,45 @@
+"""What every page has in common: its frame, its style, and how it says that something went wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import streamlit as st
+
+from analyzer.pages import words
+from analyzer.pages.options import Options, parse
+
+FOLDER = Path(__file__).parent
+OVERVIEW, RUNS, RUN, ALERTS = (FOLDER / f"{name}.py" for name in ("overview", "runs", "run", "alerts"))
+
+
+def begin() -> None:
+    """Called once per run of the script, before anything is drawn."""
+    st.set_page_config(page_title="Flyball", page_icon=":material/balance:", layout="wide")
+    st.html(FOLDER / "style.css")
+
+
+def options() -> Options:
+    """What this server was asked to open."""
+    try:
+        return parse(sys.argv[1:], os.environ)
+    except SystemExit:
+        stop(
+            "The app was started with arguments it does not know",
+            "See the terminal.",
+            "streamlit run app.py -- [--db FILE] [PATH...]",
+        )
+
+
+def stop(title: str, problem: str, remedy: str = "") -> NoReturn:
+    """Says what is wrong and what to do, and ends the page. `problem` may hold recorded text: it is shown as it is."""
+    st.subheader(title, anchor=False)
+    st.code(words.visible(problem), language=None, wrap_lines=True)
+    if remedy:
+        st.caption("What to do")
+        st.code(remedy, language=None)
+    st.stop()
+    raise AssertionError("unreachable: st.stop raises")

@@ -1,0 +1,232 @@
+"""Pieces of the pages as HTML: pure functions, the only place that writes markup. What comes from a trace is escaped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from analyzer.findings import Finding, Outcome, State
+from analyzer.pages import words
+from analyzer.views.conversation import Call, Said, Text, Turn
+
+_CODE = re.compile("`([^`]+)`")
+CALLS_SHOWN = 50
+"""Of one turn; the rest are counted. A model that asks for more at once is shown by its first."""
+
+_STATES = {
+    State.COMPLETE: ("good", "saw everything"),
+    State.PARTIAL: ("warning", "saw a part"),
+    State.BLIND: ("error", "could not look"),
+    State.NOTHING_TO_CHECK: ("", "nothing to check"),
+}
+
+
+def text(value: object) -> str:
+    """Anything recorded, as text inside markup."""
+    return escape(words.visible(str(value)))
+
+
+def prose(value: str) -> str:
+    """A sentence of ours: what stands between backticks in it, often a name from the trace, is set as code."""
+    return _CODE.sub(r"<code>\1</code>", text(value))
+
+
+def page(*parts: str) -> str:
+    """Parts under the page's own style."""
+    return f'<div class="fb">{"".join(parts)}</div>'
+
+
+def tile(label: str, value: str, note: str = "", tone: str = "") -> str:
+    """A number with its name above and a remark below."""
+    remark = text(note) or "&nbsp;"
+    return f'<div class="fb-tile {tone}"><span>{text(label)}</span><b>{text(value)}</b><span>{remark}</span></div>'
+
+
+def run_head(run: Mapping[str, Any], findings: Sequence[Finding]) -> str:
+    """Title and facts of a run, a row of `views.runs.with_findings`."""
+    worst = max((f.severity for f in findings), key=lambda s: s.rank, default=None)
+    outcome = {"failed": "error", "unfinished": "warning"}.get(run["outcome"], "good")
+    facts = [
+        chip(run["outcome"], outcome),
+        text(run["model"]) if run["model"] else "",
+        f"started {text(words.when(run['start_ns']))} UTC",
+        f'<span class="fb-mono fb-muted">run {text(run["run_id"])}</span>',
+        f'<span class="fb-mono fb-muted">trace {text(run["trace_id"])}</span>'
+        if run["trace_id"] != run["run_id"]
+        else "",
+    ]
+    numbers = [
+        tile(
+            "Findings",
+            f"{len(findings):,}",
+            f"worst: {worst.value}" if worst else "nothing found",
+            worst.value if worst else "",
+        ),
+        tile("Cost", words.money(run["cost_usd"]), _priced(run)),
+        tile("Wasted", words.money(run["wasted_usd"]), _of_cost(run, len(findings))),
+        tile("Duration", words.duration(run["seconds"]), "first start to last end"),
+        tile("Turns", words.count(run["model_calls"]), words.plural(run["spans"], "span")),
+        tile("Tool calls", words.count(run["tool_calls"]), f"{run['failed_tool_calls']:,} failed"),
+        tile("Peak context", words.count(run["peak_input_tokens"]), "tokens in one request"),
+    ]
+    title = f"<h1>{text(run['agent_name'] or 'Unnamed agent')}</h1>"
+    return page(title, line(facts), f'<div class="fb-tiles">{"".join(numbers)}</div>')
+
+
+def _priced(run: Mapping[str, Any]) -> str:
+    unpriced = int(run["unpriced_calls"])
+    return f"{words.plural(unpriced, 'call')} of unknown price" if unpriced else "every call priced"
+
+
+def _of_cost(run: Mapping[str, Any], findings: int) -> str:
+    if run["wasted_usd"] is not None and run["cost_usd"]:
+        return f"{words.share(run['wasted_usd'], run['cost_usd'])} of its cost"
+    return "size not known" if findings else "nothing found"
+
+
+def tiles(items: Iterable[str]) -> str:
+    """Tiles in a row that wraps."""
+    return page(f'<div class="fb-tiles">{"".join(items)}</div>')
+
+
+def chip(label: object, tone: str = "") -> str:
+    """A word in a coloured box."""
+    return f'<span class="fb-chip {tone}">{text(label)}</span>'
+
+
+def line(parts: Iterable[str]) -> str:
+    """Facts side by side; each is markup already."""
+    return f'<div class="fb-line">{"".join(f"<span>{part}</span>" for part in parts if part)}</div>'
+
+
+def wasted(finding: Finding) -> str:
+    """What a finding cost, as far as it is known; empty where nothing is."""
+    known = [
+        f"{words.money(finding.wasted_cost_usd)}" if finding.wasted_cost_usd is not None else "",
+        f"{words.count(finding.wasted_tokens)} tokens" if finding.wasted_tokens is not None else "",
+        words.duration(finding.wasted_seconds) if finding.wasted_seconds is not None else "",
+    ]
+    return " · ".join(part for part in known if part)
+
+
+def finding_card(finding: Finding, *, with_run: bool) -> str:
+    """A finding: how bad, what happened, what it cost, what to do; `with_run` names the run's agent too."""
+    cost = wasted(finding)
+    facts = [
+        chip(finding.severity.value, finding.severity.value),
+        f'<span class="fb-mono">{text(finding.detector)}</span>',
+        text(finding.agent_name) if with_run and finding.agent_name else "",
+        text(words.stretch(finding.first_turn, finding.last_turn)),
+        f"<b>{text(cost)}</b> wasted" if cost else "",
+        f'<span class="fb-muted">{finding.confidence:.0%} sure</span>',
+    ]
+    body = f'<p class="fb-said">{prose(finding.message)}</p><p class="fb-muted">{prose(finding.advice)}</p>'
+    return page(f'<div class="fb-card {finding.severity.value}">{line(facts)}{body}</div>')
+
+
+def outcomes(rows: Sequence[Outcome]) -> str:
+    """What each detector could see, as a table."""
+    lines = "".join(_outcome(row) for row in rows)
+    return page(f'<table class="fb-table"><tr><th>Detector</th><th>Could it look?</th><th>Saw</th></tr>{lines}</table>')
+
+
+def _outcome(row: Outcome) -> str:
+    tone, label = _STATES[row.state]
+    known = words.UNKNOWN if row.known is None else words.percent(row.known)
+    reason = f'<div class="fb-muted">{text(row.reason)}</div>' if row.reason else ""
+    name = f'<td class="fb-mono">{text(row.detector)}</td>'
+    return f"<tr>{name}<td>{chip(label, tone)}{reason}</td><td>{text(known)}</td></tr>"
+
+
+def turn(value: Turn, findings: Sequence[Finding] = ()) -> str:
+    """One turn as a conversation: what the model was told, what it answered, the tools that ran.
+
+    `findings` are those that name this turn.
+    """
+    worst = max((f.severity for f in findings), key=lambda s: s.rank, default=None)
+    shown = value.calls[:CALLS_SHOWN]
+    more = len(value.calls) - len(shown)
+    parts = [
+        _turn_head(value, findings),
+        *(_said(said) for said in value.heard),
+        *(_said(said) for said in value.answered),
+        *(_call(call) for call in shown),
+        f'<p class="fb-cut">and {words.plural(more, "more call")}</p>' if more else "",
+        _nothing(value),
+    ]
+    return page(f'<div class="fb-turn {worst.value if worst else ""}">{"".join(parts)}</div>')
+
+
+def _turn_head(value: Turn, findings: Sequence[Finding]) -> str:
+    name = f"Turn {value.number:,}" if value.number else "Before the first model call"
+    facts = [
+        f"<b>{name}</b>",
+        text(value.model) if value.model else "",
+        chip("pending", "info")
+        if value.pending
+        else text(words.duration(value.seconds))
+        if value.seconds is not None
+        else "",
+        _fact(words.count(value.input_tokens), "tokens in") if value.input_tokens is not None else "",
+        _fact(words.count(value.output_tokens), "out") if value.output_tokens is not None else "",
+        text(words.money(value.cost_usd)) if value.cost_usd is not None else "",
+        _fact("finish:", value.finish_reason) if value.finish_reason else "",
+        *(chip(f.detector, f.severity.value) for f in findings),
+    ]
+    error = f'<div class="fb-part failed">{chip("model call failed", "error")}{_text(Text(value.error or ""), "fb-mono")}</div>'
+    return line(facts) + (error if value.error else "")
+
+
+def _fact(first: object, second: object) -> str:
+    return f"{text(first)} {text(second)}"
+
+
+def _nothing(value: Turn) -> str:
+    if value.heard or value.answered or value.calls or value.error or value.pending:
+        return ""
+    reason = {
+        "hashed": "Content was recorded as hashes only.",
+        "none": 'Content was not recorded; record(content="full") keeps it.',
+    }.get(value.content_state or "", "No messages were recorded for this turn.")
+    return f'<p class="fb-muted">{text(reason)}</p>'
+
+
+def _said(said: Said) -> str:
+    label = said.role if said.kind == "text" else f"{said.role} · {said.kind.replace('_', ' ')}"
+    name = f'<b class="fb-mono">{text(said.name)}</b>' if said.name else ""
+    style = {"text": "", "reasoning": "fb-quiet"}.get(said.kind, "fb-mono")
+    tone = "assistant" if said.role == "assistant" else ""
+    return f'<div class="fb-part {tone}">{line([text(label), name])}{_text(said.text, style)}</div>'
+
+
+def _call(call: Call) -> str:
+    name = f'<b class="fb-mono">{text(call.tool_name or "unnamed tool")}</b>'
+    facts = [
+        "calls",
+        name,
+        text(words.duration(call.seconds)) if call.seconds is not None and not call.inferred else "",
+        chip("failed" + (" (by its text)" if call.failure_inferred else ""), "error") if call.failed else "",
+        chip("no such tool", "error") if call.declared is False else "",
+        chip(call.rejected.replace("_", " "), "warning") if call.rejected else "",
+        '<span class="fb-muted">known from messages only</span>' if call.inferred else "",
+        f'<span class="fb-muted">step {call.step:,}</span>',
+    ]
+    shown_error = call.error if call.error and not (call.result and call.error in call.result.shown) else None
+    body = [
+        _text(call.arguments, "fb-mono") if call.arguments else _unrecorded("arguments"),
+        _text(call.result, "fb-mono") if call.result else "" if shown_error else _unrecorded("result"),
+        _text(Text(shown_error), "fb-mono") if shown_error else "",
+    ]
+    return f'<div class="fb-part call {"failed" if call.failed else ""}">{line(facts)}{"".join(body)}</div>'
+
+
+def _unrecorded(what: str) -> str:
+    return f'<p class="fb-cut">{what} not recorded</p>'
+
+
+def _text(value: Text, style: str) -> str:
+    cut = f'<p class="fb-cut">{value.left_out_chars:,} more characters</p>' if value.left_out_chars else ""
+    body = f'<div class="fb-text {style}">{text(value.shown)}</div>' if value.shown else '<p class="fb-cut">empty</p>'
+    return body + cut

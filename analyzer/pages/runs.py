@@ -1,0 +1,53 @@
+"""Runs: all of them, filtered, sorted, a page at a time."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from analyzer.pages import data, words
+from analyzer.pages.tables import run_table
+from analyzer.views import runs as views
+
+PAGE_ROWS = 50
+CHOICES = 500
+"""Names offered in a filter; the browser does not like more."""
+
+shown = data.snapshot()
+st.title("Runs", anchor=False)
+st.text(data.subtitle(shown))
+
+
+def names(column: str) -> list[str]:
+    """The most frequent values of a column of the runs."""
+    known = shown.runs[column].drop_nulls()
+    return [str(name) for name in known.value_counts(sort=True)[column].head(CHOICES)]
+
+
+filters = st.columns([2, 2, 2, 2, 2, 2], vertical_alignment="bottom")
+wanted = views.Wanted(
+    agents=filters[0].multiselect("Agent", names("agent_name"), placeholder="any", format_func=words.visible),
+    models=filters[1].multiselect("Model", names("model"), placeholder="any", format_func=words.visible),
+    detectors=filters[2].multiselect(
+        "Finding", [o.detector for o in shown.report.outcomes], placeholder="any", key="finding"
+    ),
+    outcomes=filters[3].multiselect("Outcome", views.OUTCOMES, placeholder="any"),
+    text=filters[4].text_input("Id contains", placeholder="run, trace or user").strip(),
+)
+sort = filters[5].selectbox("Sort", [*views.SORTS])
+
+found = views.ordered(views.matching(shown.runs, wanted), sort)
+if found.is_empty():
+    st.subheader("No run is like that" if wanted else "No run is recorded here yet", anchor=False)
+    st.caption("Take a filter away." if wanted else "Record one, or read traces you have with `flyball load`.")
+    st.stop()
+
+pages = -(-found.height // PAGE_ROWS)
+summary, pager = st.columns([3, 2], vertical_alignment="center")
+summary.caption(
+    f"{words.plural(found.height, 'run')}{' of ' + format(shown.runs.height, ',') if wanted else ''} · "
+    f"{words.plural(int((found['findings'] > 0).sum()), 'run')} with findings · click a row to open its run"
+)
+with pager, st.container(horizontal_alignment="right"):
+    # Another list starts at its first page.
+    page = st.pagination(pages, key=f"page {hash((sort, *map(str, (wanted,))))}") if pages > 1 else 1
+run_table(found.slice((page - 1) * PAGE_ROWS, PAGE_ROWS), key="runs")

@@ -1,0 +1,39 @@
+"""What paths say, into a database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analyzer.readers.paths import Inputs
+from analyzer.readers.reading import read
+from instrument.errors import UnreadableTrace
+
+if TYPE_CHECKING:
+    from instrument.prices import Prices
+    from instrument.store.load import Loaded
+
+
+def load(
+    inputs: Inputs,
+    db: Path,
+    *,
+    prices: Prices | None = None,
+    advance: Callable[[int], object] = lambda _bytes: None,
+) -> tuple[Loaded, list[UnreadableTrace]]:
+    """Reads all of `inputs` into the database at `db`, in one transaction; returns what was loaded and what refused.
+
+    Raises `UnreadableTrace` where a database is among the inputs, and `StoreError`.
+    """
+    from instrument.store.connect import writing
+    from instrument.store.load import Loader
+
+    if inputs.databases:
+        raise UnreadableTrace(str(inputs.databases[0]), "is a database and cannot be mixed with others; give it alone")
+    with writing(db) as con, Loader(con, prices=prices) as loader:
+        con.execute("BEGIN")
+        reading = read(inputs.sources, loader, advance=advance)
+        loaded = loader.finish()
+        con.execute("COMMIT")
+    return loaded, [*inputs.refusals, *reading.refusals]

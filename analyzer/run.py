@@ -1,0 +1,172 @@
+"""The judgement: detectors over the runs of a store, to findings, outcomes and totals.
+
+Two halves, kept apart so that they can run on different machines: `judge_runs` looks at whole runs, a partition at a time, and yields the patterns
+found in them and one small row per run; `compare_runs` looks at those rows of all runs together. `judge` does both and makes values of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Any, Final
+
+import duckdb
+import polars as pl
+
+from analyzer.detectors import chosen
+from analyzer.detectors.detector import LABELS, REQUIRED, Detector, Sight
+from analyzer.findings import Finding, Outcome, Report, Severity, State
+from analyzer.frames import Frames, columns_of, partitions
+from analyzer.totals import issues_of, lost_share, totals_of
+from analyzer.waste import Waste, spent_in
+from instrument.policy import Policy
+
+SPAN_IDS_SHOWN: Final = 100
+"""Span ids that one finding names: the first ones and the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """What one half of the judgement says of the runs of one partition."""
+
+    findings: tuple[Finding, ...]
+    summaries: pl.DataFrame
+    """One row per run, as `Frames.runs`; empty where no detector compares runs."""
+    sights: dict[str, Sight]
+    useless: pl.DataFrame
+    """One row is one turn (`run_key`, `turn`) that at least one finding calls useless, with what it cost."""
+
+
+def judge(
+    con: duckdb.DuckDBPyConnection,
+    policy: Policy | None = None,
+    *,
+    select: Iterable[str] = (),
+    ignore: Iterable[str] = (),
+) -> Report:
+    """Everything the detectors find in the store behind `con`. Raises `UnknownDetector`, and `duckdb.Error` where the store cannot be read."""
+    policy = policy or Policy()
+    detectors = chosen(select, ignore)
+    parts = [judge_runs(frames, policy, detectors) for frames in partitions(con, columns_of(d.reads for d in detectors))]
+    compared = compare_runs(con, [p.summaries for p in parts], policy, detectors)
+    trust = 1 - lost_share(con)
+    findings = [replace(f, confidence=round(f.confidence * trust, 3)) for part in (*parts, compared) for f in part.findings]
+    return Report(
+        findings=tuple(sorted(findings, key=_worst_first)),
+        outcomes=tuple(_outcome(d, [p.sights[d.slug] for p in parts], trust) for d in detectors),
+        issues=issues_of(con),
+        totals=totals_of(con, [p.useless for p in parts]),
+    )
+
+
+def judge_runs(frames: Frames, policy: Policy, detectors: Sequence[Detector]) -> Partition:
+    """The first half: what each run says by itself."""
+    patterns = [(d, d.find(frames, policy)) for d in detectors if d.find is not None]
+    findings, useless = _findings(frames, patterns)
+    compares = any(d.compare is not None for d in detectors)
+    return Partition(findings, frames.runs if compares else pl.DataFrame(), {d.slug: d.sight(frames, policy) for d in detectors}, useless)
+
+
+def compare_runs(
+    con: duckdb.DuckDBPyConnection, summaries: Sequence[pl.DataFrame], policy: Policy, detectors: Sequence[Detector]
+) -> Partition:
+    """The second half: what shows only when runs are laid beside each other."""
+    comparing = [d for d in detectors if d.compare is not None]
+    if not comparing or not summaries:
+        return Partition((), pl.DataFrame(), {}, pl.DataFrame())
+    runs = pl.concat(summaries)
+    patterns = [(d, d.compare(runs, policy)) for d in comparing if d.compare is not None]
+    findings, useless = _findings(Frames.all_of(con), patterns)
+    return Partition(findings, runs, {}, useless)
+
+
+# --- patterns to findings ---------------------------------------------------------------------------------------------
+
+
+def _findings(frames: Frames, patterns: Sequence[tuple[Detector, pl.DataFrame]]) -> tuple[tuple[Finding, ...], pl.DataFrame]:
+    """Findings out of patterns, and the useless turns that they name, each once."""
+    found = [_numbered(d, rows) for d, rows in patterns if len(rows)]
+    if not found:
+        return (), pl.DataFrame()
+    common = pl.concat([rows.select("run_key", "steps", "useless_turns") for _, rows in found])
+    common = common.with_row_index("pattern")
+    labels = _labels(frames, common)
+    turns = common.select("pattern", "run_key", turn="useless_turns").explode("turn").drop_nulls()
+    spent = spent_in(frames, turns.select("run_key", "turn").unique())
+    waste = Waste.by_pattern(turns, spent)
+    findings = []
+    for detector, rows in found:
+        for row in rows.iter_rows(named=True):
+            findings.append(_finding(detector, row, labels[len(findings)], waste.get(len(findings))))
+    return tuple(findings), spent
+
+
+def _numbered(detector: Detector, rows: pl.DataFrame) -> tuple[Detector, pl.DataFrame]:
+    claims = pl.col("useless_turns") if "useless_turns" in rows.columns else pl.lit(None)
+    return detector, rows.with_columns(pl.col("steps").cast(pl.List(pl.Int32)), useless_turns=claims.cast(pl.List(pl.Int32)))
+
+
+def _labels(frames: Frames, patterns: pl.DataFrame) -> list[dict[str, Any]]:
+    """Ids, names and texts of the spans of each pattern, in the order of `patterns`."""
+    shown = patterns.select("pattern", "run_key", step=pl.col("steps").list.head(SPAN_IDS_SHOWN - 1)).explode("step")
+    last = patterns.select("pattern", "run_key", step=pl.col("steps").list.last())
+    wanted = pl.concat([shown, last]).drop_nulls().unique().with_columns(first=pl.col("step") == pl.col("step").min().over("pattern"))
+    ids = frames.ask(
+        "SELECT w.pattern, list(s.span_id ORDER BY s.step) AS span_ids FROM wanted w JOIN spans s USING (run_key, step) GROUP BY w.pattern ORDER BY w.pattern",
+        wanted=wanted,
+    )
+    texts = ", ".join(f"{sql} AS {name}" for name, sql in LABELS.items())
+    facts = frames.ask(
+        f"SELECT trace_id, run_id, span_id, agent_name, coalesce(start_ns, 0) AS start_ns, {texts} FROM wanted w "
+        "JOIN spans USING (run_key, step) LEFT JOIN contents USING (span_key) ORDER BY w.pattern",
+        wanted=wanted.filter("first"),
+    )
+    return [{**fact, "span_ids": tuple(span_ids)} for fact, span_ids in zip(facts.iter_rows(named=True), ids["span_ids"].to_list(), strict=True)]
+
+
+def _finding(detector: Detector, row: dict[str, Any], label: dict[str, Any], waste: Waste | None) -> Finding:
+    facts = {**label, **row}
+    evidence = {name: facts[name] for name in detector.evidence}
+    return Finding(
+        detector=detector.slug,
+        severity=Severity(row["severity"]),
+        confidence=row["confidence"],
+        **{name: label[name] for name in ("trace_id", "run_id", "agent_name", "span_ids", "start_ns")},
+        first_step=row["steps"][0],
+        last_step=row["steps"][-1],
+        first_turn=row["first_turn"],
+        last_turn=row["last_turn"],
+        message=detector.message({**evidence, "first_turn": row["first_turn"], "last_turn": row["last_turn"]}),
+        evidence=evidence,
+        wasted_tokens=waste.tokens if waste else None,
+        wasted_cost_usd=waste.cost_usd if waste else None,
+        wasted_seconds=waste.seconds if waste else None,
+        advice=detector.advice,
+        fingerprint=_fingerprint(detector.slug, label["trace_id"], label["span_id"], evidence.get("tool_name")),
+    )
+
+
+def _fingerprint(*facts: str | None) -> str:
+    """Of what the producer recorded alone: no number of ours, nothing that grows while the run goes on."""
+    return blake2b("\0".join(f or "" for f in facts).encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
+def _worst_first(finding: Finding) -> tuple[Any, ...]:
+    expense = finding.wasted_cost_usd if finding.wasted_cost_usd is not None else finding.evidence.get("cost_usd")
+    return (-finding.severity.rank, -(expense or 0), -(finding.wasted_tokens or 0), -finding.confidence, finding.start_ns, finding.fingerprint)
+
+
+def _outcome(detector: Detector, sights: Iterable[Sight], trust: float) -> Outcome:
+    sight = sum(sights, Sight(0, 0))
+    if not sight.checked:
+        return Outcome(detector=detector.slug, state=State.NOTHING_TO_CHECK, known=None)
+    known = sight.known / sight.checked * trust
+    if known == 1:
+        return Outcome(detector=detector.slug, state=State.COMPLETE, known=1.0)
+    reasons = [detector.unseen] if sight.known < sight.checked else []
+    reasons += ["spans were lost or could not be read"] if trust < 1 else []
+    return Outcome(detector=detector.slug, state=State.PARTIAL if sight.known else State.BLIND, known=known, reason="; ".join(reasons))
+
+
+__all__ = ["REQUIRED", "SPAN_IDS_SHOWN", "Partition", "compare_runs", "judge", "judge_runs"]

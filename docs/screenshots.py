@@ -1,0 +1,127 @@
+"""Writes the pictures of the README: every page over the sample traces, light and dark, in a real Chromium.
+
+python docs/screenshots.py [--db FILE] [--out docs/img] [--widths 1280 1920] [--run RUN_ID]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from analyzer.pages.serve import command
+
+SETTLED = "[data-testid='stApp'][data-test-script-state='notRunning']"
+START_SECONDS = 30.0
+PAGES = ("overview", "runs", "run", "alerts")
+
+
+@contextlib.contextmanager
+def served(db: Path | None = None, paths: tuple[str, ...] = ()) -> Iterator[str]:
+    """The app on a free port of this machine, ready to answer; its address. Stopped at the end."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    root = Path(__file__).resolve().parents[1]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    server = subprocess.Popen(command(db, paths, port=port), cwd=root, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        _wait(f"http://127.0.0.1:{port}/_stcore/health", server)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def _wait(address: str, server: subprocess.Popen[Any]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=1):
+            return
+        if server.poll() is not None:
+            raise RuntimeError(f"the app ended with {server.returncode}")
+        time.sleep(0.05)
+    raise TimeoutError(address)
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """The Chromium of the system: playwright downloads none."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        raise FileNotFoundError("chromium is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def settle(page: Page, timeout_seconds: float = 60.0) -> None:
+    """Waits until the script has run and every chart is drawn."""
+    page.wait_for_selector(SETTLED, timeout=timeout_seconds * 1000)
+    page.wait_for_function("document.querySelectorAll('[data-testid=stSkeleton]').length === 0")
+    page.wait_for_timeout(700)  # charts fade in and tables lay themselves out without telling anybody
+
+
+def shoot(page: Page, address: str, file: Path) -> None:
+    """The whole page at `address`, as high as it is."""
+    page.goto(address)
+    settle(page)
+    height = page.evaluate("document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight")
+    size = page.viewport_size or {"width": 1280, "height": 800}
+    page.set_viewport_size({"width": size["width"], "height": min(int(height) + 20, 9000)})
+    settle(page)
+    page.screenshot(path=file)
+    page.set_viewport_size(size)
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--db", type=Path)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "img")
+    parser.add_argument("--widths", type=int, nargs="*", default=[1280])
+    parser.add_argument("--schemes", nargs="*", default=["light", "dark"])
+    parser.add_argument("--pages", nargs="*", default=[*PAGES])
+    parser.add_argument("--run", help="id of the run to show; default: the first of those to look at")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    with served(given.db) as address, chromium() as browser:
+        for width in given.widths:
+            for scheme in given.schemes:
+                context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+                page = context.new_page()
+                run = given.run or worst_run(page, address)
+                for name in given.pages:
+                    query = f"?run={run}" if name == "run" else ""
+                    suffix = "" if len(given.widths) == 1 else f"-{width}"
+                    shoot(
+                        page,
+                        f"{address}/{'' if name == 'overview' else name}{query}",
+                        given.out / f"{name}-{scheme}{suffix}.png",
+                    )
+                context.close()
+
+
+def worst_run(page: Page, address: str) -> str:
+    """Id of the run that the first finding of the overview leads to."""
+    page.goto(address)
+    settle(page)
+    link = page.locator("a[href*='run?run=']").first.get_attribute("href") or ""
+    return link.split("run=", 1)[1]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""`watch(client)`: what the Anthropic SDK's own spans lack, at a lower price than its content mode.
+
+The SDK's span stays as it is, without content. A middleware keeps the bytes of the request and of the response, which exist anyway; when the
+span has ended they are turned into messages, tool definitions and billing details for its line in the journal. Nothing is patched.
+"""
+
+from __future__ import annotations
+
+import inspect
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import httpx2
+import orjson
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan
+
+from instrument import genai_messages, semconv, tracing
+from instrument.sse import message_of_stream
+from instrument.tap import capture
+
+if TYPE_CHECKING:
+    from anthropic import Anthropic, AsyncAnthropic
+    from anthropic._request import APIRequest
+
+Client = TypeVar("Client", bound="Anthropic | AsyncAnthropic")
+
+_SDK_SCOPE: Final = "com.anthropic.sdk.python"
+_STREAM_BYTES: Final = 64_000_000
+"""Of a response longer than this only the beginning is kept."""
+
+
+def watch(client: Client) -> Client:
+    """A client like `client` whose calls are recorded with messages, tool definitions, web searches and speed.
+
+    Works for `Anthropic`, `AsyncAnthropic` and their platform variants, before and after `record()`. Of the client's options only the content mode of
+    its OpenTelemetry spans changes; if they were switched off, they are on. Watching a watched client changes nothing.
+    """
+    if any(isinstance(m, (_Watch, _AsyncWatch)) for m in client.middleware):
+        return client
+    options = client.open_telemetry
+    traces = {**options["traces"], "enabled": True, "content_mode": "metadata_only"}
+    if "tracer_provider" not in options and (provider := tracing.provider_in_use()) is not None:
+        options["tracer_provider"] = provider
+    watcher = _AsyncWatch() if _is_async(client) else _Watch()
+    return client.with_options(
+        middleware=[*client.middleware, watcher],  # innermost: sees what is really sent
+        open_telemetry={**options, "traces": traces},  # type: ignore[typeddict-item]
+    )
+
+
+def _is_async(client: Any) -> bool:
+    return inspect.iscoroutinefunction(client.request)
+
+
+class _Watch:
+    """Middleware of a synchronous client."""
+
+    def __call__(self, request: APIRequest, call_next: Callable[[APIRequest], Any]) -> Any:
+        try:
+            response = call_next(request)
+        except Exception as e:
+            _keep(getattr(e, "request", None), None)
+            raise
+        _keep_response(response)
+        return response
+
+
+class _AsyncWatch:
+    """Middleware of an asynchronous client."""
+
+    async def __call__(self, request: APIRequest, call_next: Callable[[APIRequest], Awaitable[Any]]) -> Any:
+        try:
+            response = await call_next(request)
+        except Exception as e:
+            _keep(getattr(e, "request", None), None)
+            raise
+        _keep_response(response)
+        return response
+
+
+def _keep_response(response: Any) -> None:
+    raw = getattr(response, "http_response", None)
+    if isinstance(raw, httpx2.Response):
+        _keep(raw.request, raw)
+
+
+def _keep(request: httpx2.Request | None, response: httpx2.Response | None) -> None:
+    """Keeps an attempt for the span of its call; the last attempt is the one that counts. Never raises."""
+    try:
+        span = trace.get_current_span()
+        if request is None or not tracing.wants_content() or not _is_chat(span):
+            return
+        exchange = _Exchange(request)
+        if response is not None:
+            exchange.follow(response)
+        capture(span.get_span_context().span_id, exchange)
+    except Exception as e:  # noqa: BLE001 - the call goes on, recorded or not
+        tracing.complain(e)
+
+
+def _is_chat(span: trace.Span) -> bool:
+    """Whether this is the SDK's own span of a model call, and not some span around a client that has none."""
+    if not isinstance(span, ReadableSpan) or not span.is_recording():
+        return False
+    scope = span.instrumentation_scope
+    chat = (span.attributes or {}).get(semconv.OPERATION) == semconv.CHAT
+    return chat and scope is not None and scope.name.startswith(_SDK_SCOPE)
+
+
+class _Exchange:
+    """One attempt: the request as sent and the response as it came. Called when the span has ended, gives the attributes."""
+
+    def __init__(self, request: httpx2.Request) -> None:
+        self._request = request
+        self._response: httpx2.Response | None = None
+        self._chunks: list[bytes] = []
+        self._bytes = 0
+
+    def follow(self, response: httpx2.Response) -> None:
+        """A response that has been read is at hand; of one that is still to come a copy is made on the way."""
+        self._response = response
+        if not response.is_closed:
+            response.stream = _tee(response.stream, self._took)
+
+    def _took(self, chunk: bytes) -> None:
+        if self._bytes < _STREAM_BYTES:
+            self._chunks.append(chunk)
+            self._bytes += len(chunk)
+
+    def __call__(self) -> Mapping[str, Any]:
+        return {**_asked(orjson.loads(self._request.content)), **self._answered()}
+
+    def _answered(self) -> dict[str, Any]:
+        response = self._response
+        if response is None or not response.is_success:
+            return {}
+        body = (
+            _decoded(b"".join(self._chunks), response.headers.get("content-encoding", ""))
+            if self._chunks
+            else response.content
+        )
+        streamed = response.headers.get("content-type", "").startswith("text/event-stream")
+        message = message_of_stream(body) if streamed else orjson.loads(body)
+        if not isinstance(message, dict):
+            return {}
+        found: dict[str, Any] = genai_messages.billed_extras(message.get("usage"))
+        if isinstance(blocks := message.get("content"), list):
+            found[semconv.OUTPUT_MESSAGES] = _json([{"role": "assistant", "parts": genai_messages.parts(blocks)}])
+        return found
+
+
+def _asked(body: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if (system := body.get("system")) is not None:
+        found[semconv.SYSTEM_INSTRUCTIONS] = _json(genai_messages.parts(system))
+    found[semconv.INPUT_MESSAGES] = _json(genai_messages.messages(body.get("messages") or ()))
+    if tools := body.get("tools"):
+        found[semconv.TOOL_DEFINITIONS] = _json(genai_messages.tools(tools))
+    return found
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _decoded(data: bytes, encoding: str) -> bytes:
+    """A body as it came over the wire, uncompressed. May be cut short: what can be read is. Raises `ValueError` for an encoding we cannot read."""
+    match encoding.lower():
+        case "" | "identity":
+            return data
+        case "gzip" | "deflate":
+            return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(data)
+        case "zstd":
+            import zstandard
+
+            return zstandard.ZstdDecompressor().decompressobj().decompress(data)
+    raise ValueError(f"a response in content encoding {encoding} was not recorded")
+
+
+def _tee(stream: Any, took: Callable[[bytes], None]) -> _Tee | _AsyncTee:
+    """A stream of the same kind as `stream` that passes everything on and shows it to `took` first."""
+    if not isinstance(stream, httpx2.SyncByteStream):
+        return _AsyncTee(stream, took)
+    return _BothTee(stream, took) if isinstance(stream, httpx2.AsyncByteStream) else _Tee(stream, took)
+
+
+class _Source:
+    def __init__(self, stream: Any, took: Callable[[bytes], None]) -> None:
+        self._stream, self._took = stream, took
+
+    @property
+    def elapsed(self) -> timedelta | None:
+        """What `httpx2.Response.elapsed` asks its stream for."""
+        return getattr(self._stream, "elapsed", None)
+
+
+class _Tee(_Source, httpx2.SyncByteStream):
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._stream:
+            self._took(chunk)
+            yield chunk
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _AsyncTee(_Source, httpx2.AsyncByteStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        chunks = self._stream.__aiter__()
+        try:
+            async for chunk in chunks:
+                self._took(chunk)
+                yield chunk
+        finally:
+            if hasattr(chunks, "aclose"):  # a generator read in part is closed in the task that read it
+                await chunks.aclose()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class _BothTee(_Tee, _AsyncTee):
+    """Of a body that is at hand as a whole, which can be read either way."""

@@ -1,0 +1,266 @@
+"""One call of a decorated function: its span, what was captured of it, and the context it runs in."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar, Token
+from typing import Any, Final, Self
+
+import orjson
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from instrument import genai_messages, semconv, tracing
+from instrument.capture import LIMIT_CHARS, Parameters, as_json, as_text, message_of, type_of
+from instrument.context import Run, current_run
+from instrument.tap import capture
+
+log = logging.getLogger("instrument")
+
+_NAMED_BY: Final = {
+    semconv.INVOKE_AGENT: semconv.AGENT_NAME,
+    semconv.EXECUTE_TOOL: semconv.TOOL_NAME,
+    semconv.CHAT: semconv.REQUEST_MODEL,
+}
+
+
+class Spec:
+    """What is known of a decorated function before it is called."""
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        operation: str,
+        name: str | None,
+        *,
+        user_id: str | None = None,
+        conversation_id: str | None = None,
+        provider: str | None = None,
+    ) -> None:
+        self.operation = operation
+        self.parameters = Parameters(fn)
+        self.user_id, self.conversation_id = user_id, conversation_id
+        self.name = name or getattr(fn, "__name__", None) or type(fn).__name__
+        self.kind = SpanKind.CLIENT if operation == semconv.CHAT else SpanKind.INTERNAL
+        given = {semconv.OPERATION: operation, semconv.PROVIDER: provider}
+        if operation != semconv.CHAT or name:  # a function's name is no model's
+            given[_NAMED_BY[operation]] = self.name
+        self.attributes = {k: v for k, v in given.items() if v is not None}
+
+
+class Call:
+    """Starts the span when made; `returned`, `returned_items` or `failed` ends it. None of them raises."""
+
+    __slots__ = ("_content", "_context", "_cut", "_items", "_items_chars", "_run", "_spec", "_tokens", "span")
+
+    def __init__(self, spec: Spec, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        self._spec = spec
+        self.span: trace.Span = trace.INVALID_SPAN
+        self._content: dict[str, Any] | None = None
+        self._items: list[Any] | None = None
+        self._items_chars = self._cut = 0
+        self._run: Run | None = None
+        self._context: otel_context.Context | None = None
+        self._tokens: tuple[Token[Any], ...] = ()
+        try:
+            self._start(args, kwargs)
+        except Exception as e:  # noqa: BLE001 - the host's function runs, recorded or not
+            tracing.complain(e)
+
+    def _start(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        spec = self._spec
+        name, attributes, content = spec.name, spec.attributes, None
+        if tracing.wants_content():
+            content = {}
+            bound = spec.parameters.bound(args, kwargs)
+            if spec.operation == semconv.EXECUTE_TOOL:
+                content[semconv.TOOL_ARGUMENTS], self._cut = as_json(bound)
+            elif spec.operation == semconv.CHAT:
+                name = self._asked(bound, content)
+            else:
+                content[semconv.INPUT_MESSAGES] = self._said("user", _only_text(bound))
+        if spec.operation == semconv.CHAT and name != spec.name:
+            attributes = {**attributes, semconv.REQUEST_MODEL: name}
+        here = current_run.get()
+        if spec.operation == semconv.INVOKE_AGENT:
+            self._start_run(name, here)
+        else:
+            self.span = tracing.tracer().start_span(f"{spec.operation} {name}", kind=spec.kind, attributes=attributes)
+        if self.span.is_recording():
+            self._content = content
+        if self.span.get_span_context().is_valid:
+            self._context = trace.set_span_in_context(self.span)
+
+    def _start_run(self, name: str, here: Run) -> None:
+        spec = self._spec
+        user_id, conversation_id = spec.user_id or here.user_id, spec.conversation_id or here.conversation_id
+        token = current_run.set(Run(here.run_id, here.agent_name, user_id, conversation_id))
+        try:
+            self.span = tracing.tracer().start_span(
+                f"{spec.operation} {name}", kind=spec.kind, attributes=spec.attributes
+            )
+        finally:
+            current_run.reset(token)
+        self._run = Run(f"{self.span.get_span_context().span_id:016x}", name, user_id, conversation_id)
+
+    # --- the context the function runs in -----------------------------------------------------------------------------
+
+    def enter(self) -> None:
+        """Makes the span current."""
+        if self._context is not None:
+            run = current_run.set(self._run) if self._run is not None else None
+            self._tokens = (
+                otel_context.attach(self._context),
+                _current.set(self),
+                *((run,) if run is not None else ()),
+            )
+
+    def leave(self) -> None:
+        """Undoes `enter`."""
+        if self._tokens:
+            attached, call, *run = self._tokens
+            self._tokens = ()
+            otel_context.detach(attached)
+            with contextlib.suppress(ValueError):  # entered in another context: there is nothing to undo in this one
+                _current.reset(call)
+                for token in run:
+                    current_run.reset(token)
+
+    def __enter__(self) -> Self:
+        self.enter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
+
+    # --- what it did --------------------------------------------------------------------------------------------------
+
+    def set(self, name: str, value: Any) -> None:
+        """Sets an attribute of the span."""
+        self.span.set_attribute(name, value)
+
+    def collect(self, item: Any) -> None:
+        """Keeps an item that a generator yielded, up to the limit."""
+        if self._content is None:
+            return
+        if self._items is None:
+            self._items = []
+        if self._items_chars < LIMIT_CHARS:
+            try:
+                text, cut = as_json(item)
+            except Exception as e:  # noqa: BLE001 - the generator goes on, recorded or not
+                tracing.complain(e)
+                return
+            self._items.append(orjson.Fragment(text))
+            self._items_chars += len(text)
+            self._cut += cut
+        else:
+            self._cut += 1  # at least: what is not kept is not measured
+
+    def returned(self, result: Any) -> None:
+        """The function has returned."""
+        if self._content is not None:
+            try:
+                self._answered(result, self._content)
+            except Exception as e:  # noqa: BLE001 - the host gets its result, recorded or not
+                tracing.complain(e)
+        self._end()
+
+    def returned_items(self, result: Any) -> None:
+        """The generator has ended: what it yielded is its result, unless it returned something too."""
+        self.returned(
+            result if result is not None or self._items is None else orjson.Fragment(orjson.dumps(self._items))
+        )
+
+    def failed(self, error: BaseException) -> None:
+        """The function has raised."""
+        try:
+            self.span.set_attribute(semconv.ERROR_TYPE, type_of(error))
+            self.span.set_status(Status(StatusCode.ERROR, message_of(error)))
+        except Exception as e:  # noqa: BLE001 - the host gets its own exception, not ours
+            tracing.complain(e)
+        self._end()
+
+    def _end(self) -> None:
+        try:
+            if self._content is not None:
+                if self._cut:
+                    self._content[semconv.CONTENT_CLIPPED] = self._cut
+                capture(self.span.get_span_context().span_id, self._content)
+            self.span.end()
+        except Exception as e:  # noqa: BLE001 - another span processor may do what it likes
+            tracing.complain(e)
+
+    # --- content ------------------------------------------------------------------------------------------------------
+
+    def _said(self, role: str, text: Any) -> str:
+        content, cut = as_text(text)
+        self._cut += cut
+        return orjson_text([{"role": role, "parts": [{"type": "text", "content": content}]}])
+
+    def _asked(self, bound: dict[str, Any], content: dict[str, Any]) -> str:
+        """What a model call sends, from parameters by their usual names. Returns the model's name."""
+        given = dict(bound)
+        asked = given.pop("model", None)
+        if (system := given.pop("system", None)) is not None:
+            content[semconv.SYSTEM_INSTRUCTIONS] = orjson_text(genai_messages.parts(system))
+        if isinstance(tools := given.pop("tools", None), (list, tuple)):
+            content[semconv.TOOL_DEFINITIONS] = orjson_text(genai_messages.tools(tools))
+        sent = given.get("messages")
+        if isinstance(sent, (list, tuple)) and all(genai_messages.field(m, "role") is not None for m in sent):
+            content[semconv.INPUT_MESSAGES] = orjson_text(genai_messages.messages(sent))
+        else:
+            prompt = given.get("prompt")
+            content[semconv.INPUT_MESSAGES] = self._said(
+                "user", prompt if isinstance(prompt, str) else _only_text(given)
+            )
+        return asked if isinstance(asked, str) else self._spec.name
+
+    def _answered(self, result: Any, content: dict[str, Any]) -> None:
+        if self._spec.operation == semconv.EXECUTE_TOOL:
+            content[semconv.TOOL_RESULT], cut = as_text(result)
+            self._cut += cut
+            return
+        blocks = genai_messages.field(result, "content")
+        if isinstance(blocks, (list, tuple)) and genai_messages.field(result, "role") == "assistant":
+            content[semconv.OUTPUT_MESSAGES] = orjson_text(
+                [{"role": "assistant", "parts": genai_messages.parts(blocks)}]
+            )
+            if self._spec.operation == semconv.CHAT:
+                content.update(_facts_of(result))
+        elif result is not None:
+            content[semconv.OUTPUT_MESSAGES] = self._said("assistant", result)
+
+
+def _facts_of(message: Any) -> dict[str, Any]:
+    """Usage, ids and finish reason of a message as the Anthropic SDK returns it, or of anything that looks like one."""
+    stop = genai_messages.field(message, "stop_reason")
+    facts = {
+        semconv.RESPONSE_ID: genai_messages.field(message, "id"),
+        semconv.RESPONSE_MODEL: genai_messages.field(message, "model"),
+        semconv.FINISH_REASONS: None if stop is None else [stop],
+        **genai_messages.usage(genai_messages.field(message, "usage")),
+    }
+    return {k: v for k, v in facts.items() if v is not None}
+
+
+def _only_text(bound: Mapping[str, Any]) -> Any:
+    """The one text of a function that takes a question, else all of its arguments."""
+    values = list(bound.values())
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else bound
+
+
+def orjson_text(value: Any) -> str:
+    """JSON of captured messages."""
+    return as_json(value)[0]
+
+
+_current: ContextVar[Call | None] = ContextVar("flyball_call", default=None)
+
+
+def current() -> Call | None:
+    """The innermost decorated call that is running; None outside of one."""
+    return _current.get()

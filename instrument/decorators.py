@@ -1,0 +1,215 @@
+"""`@agent`, `@tool`, `@model`: a span around any function, whatever its colour.
+
+What a decorated function takes and gives goes into the journal only, not onto the span. Recording errors never reach the function or its
+caller. A span is never left current across the `yield` of a generator: it is attached for each step and detached after it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, TypeVar, overload
+
+from instrument import semconv
+from instrument.call import Call, Spec, current
+
+F = TypeVar("F", bound=Callable[..., Any])
+Decorator = Callable[[F], F]
+
+
+@overload
+def agent(fn: F, /) -> F: ...
+@overload
+def agent(
+    *, name: str | None = None, user_id: str | None = None, conversation_id: str | None = None
+) -> Decorator[F]: ...
+def agent(
+    fn: Any = None, /, *, name: str | None = None, user_id: str | None = None, conversation_id: str | None = None
+) -> Any:
+    """A function that is one whole agent run. All that happens inside, in whatever library, belongs to this run.
+
+    `name` is that of the agent (default: the function's). Works bare or with arguments, on functions, methods, coroutines, generators and
+    async generators.
+    """
+    return _decorator(fn, semconv.INVOKE_AGENT, name, user_id=user_id, conversation_id=conversation_id)
+
+
+@overload
+def tool(fn: F, /) -> F: ...
+@overload
+def tool(*, name: str | None = None) -> Decorator[F]: ...
+def tool(fn: Any = None, /, *, name: str | None = None) -> Any:
+    """A function that is a tool. Records arguments as JSON by parameter name, and the result; an exception makes the call a failed one.
+
+    `name` is what the model calls it (default: the function's name).
+    """
+    return _decorator(fn, semconv.EXECUTE_TOOL, name)
+
+
+@overload
+def model(fn: F, /) -> F: ...
+@overload
+def model(*, name: str | None = None, provider: str | None = None) -> Decorator[F]: ...
+def model(fn: Any = None, /, *, name: str | None = None, provider: str | None = None) -> Any:
+    """A function that calls a model. Not needed around clients that make spans themselves, such as Anthropic's.
+
+    `name` is the model's, unless the function has a parameter `model`. Of the other parameters `messages` (or `prompt`), `system` and `tools` are
+    understood. Token counts come from a returned message (Anthropic's, or anything that looks like one) or from `instrument.usage(...)`.
+    """
+    return _decorator(fn, semconv.CHAT, name, provider=provider)
+
+
+def usage(
+    *,
+    input_tokens: int | None = None,
+    output_tokens: int | None = None,
+    cache_read_tokens: int | None = None,
+    cache_write_tokens: int | None = None,
+    reasoning_tokens: int | None = None,
+    model: str | None = None,
+    response_id: str | None = None,
+    finish_reason: str | None = None,
+    cost_usd: float | None = None,
+) -> None:
+    """Says what the model call around it used. `input_tokens` are all of them, those of the prompt cache included. Outside of one: does nothing."""
+    call = current()
+    if call is None:
+        return
+    facts = {
+        semconv.INPUT_TOKENS: input_tokens,
+        semconv.OUTPUT_TOKENS: output_tokens,
+        semconv.CACHE_READ_TOKENS: cache_read_tokens,
+        semconv.CACHE_WRITE_TOKENS: cache_write_tokens,
+        semconv.REASONING_TOKENS: reasoning_tokens,
+        semconv.RESPONSE_MODEL: model,
+        semconv.RESPONSE_ID: response_id,
+        semconv.FINISH_REASONS: None if finish_reason is None else (finish_reason,),
+        semconv.COST_USD: cost_usd,
+    }
+    for name, value in facts.items():
+        if value is not None:
+            call.set(name, value)
+
+
+def _decorator(fn: Any, operation: str, name: str | None, **given: str | None) -> Any:
+    def decorate(fn: Any) -> Any:
+        if isinstance(fn, (staticmethod, classmethod)):
+            return type(fn)(decorate(fn.__func__))
+        return _wrapped(fn, Spec(fn, operation, name, **given))
+
+    return decorate if fn is None else decorate(fn)
+
+
+def _wrapped(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
+    if inspect.isasyncgenfunction(fn):
+        return _async_generator(fn, spec)
+    if inspect.isgeneratorfunction(fn):
+        return _generator(fn, spec)
+    if inspect.iscoroutinefunction(fn):
+        return _coroutine(fn, spec)
+    return _function(fn, spec)
+
+
+def _function(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
+    @functools.wraps(fn)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        call = Call(spec, args, kwargs)
+        call.enter()
+        try:
+            result = fn(*args, **kwargs)
+        except BaseException as e:
+            call.leave()
+            call.failed(e)
+            raise
+        call.leave()
+        if hasattr(type(result), "__await__"):  # a function that returns a coroutine: the work is still to come
+            return _awaited(call, result)
+        call.returned(result)
+        return result
+
+    return wrapper
+
+
+async def _awaited(call: Call, work: Awaitable[Any]) -> Any:
+    call.enter()
+    try:
+        result = await work
+    except BaseException as e:
+        call.leave()
+        call.failed(e)
+        raise
+    call.leave()
+    call.returned(result)
+    return result
+
+
+def _coroutine(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
+    @functools.wraps(fn)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return await _awaited(Call(spec, args, kwargs), fn(*args, **kwargs))
+
+    return wrapper
+
+
+def _generator(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
+    @functools.wraps(fn)
+    def wrapper(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        call = Call(spec, args, kwargs)
+        inner = fn(*args, **kwargs)
+        step, given = inner.send, None
+        try:
+            while True:
+                with call:
+                    item = step(given)
+                call.collect(item)
+                try:
+                    step, given = inner.send, (yield item)
+                except GeneratorExit:
+                    with call:
+                        inner.close()
+                    raise
+                except BaseException as e:  # noqa: BLE001 - the caller's throw() is the inner generator's business
+                    step, given = inner.throw, e
+        except StopIteration as stop:
+            call.returned_items(stop.value)
+            return stop.value
+        except GeneratorExit:
+            call.returned_items(None)
+            raise
+        except BaseException as e:
+            call.failed(e)
+            raise
+
+    return wrapper
+
+
+def _async_generator(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
+    @functools.wraps(fn)
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        call = Call(spec, args, kwargs)
+        inner = fn(*args, **kwargs)
+        step, given = inner.asend, None
+        try:
+            while True:
+                with call:
+                    item = await step(given)
+                call.collect(item)
+                try:
+                    step, given = inner.asend, (yield item)
+                except GeneratorExit:
+                    with call:
+                        await inner.aclose()
+                    raise
+                except BaseException as e:  # noqa: BLE001 - the caller's athrow() is the inner generator's business
+                    step, given = inner.athrow, e
+        except StopAsyncIteration:
+            call.returned_items(None)
+        except GeneratorExit:
+            call.returned_items(None)
+            raise
+        except BaseException as e:
+            call.failed(e)
+            raise
+
+    return wrapper
