@@ -10,13 +10,13 @@ trace. Each entry of a script is one turn: a model call and the tools it asked f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import duckdb
 
-from analyzer.casting import DIALECTS, Calling, Speaking, render
+from analyzer.casting import DIALECTS, Calling, Speaking, render, trace_id
 from instrument.otlp import TracesData
 from instrument.store.connect import in_memory
 from instrument.store.load import Loader
@@ -65,7 +65,8 @@ class Run:
     """One agent run. `ended` False: it was cut, and its agent span is still pending."""
 
     script: Sequence[Entry]
-    agent: str = "agent"
+    agent: str | None = None
+    """None: the case's name, so that cases loaded together stay apart."""
     question: str = "Do the task."
     ended: bool = True
 
@@ -102,15 +103,25 @@ class Case:
 
     def traces(self, dialect: str = "gen_ai") -> TracesData:
         """The spans, as a producer of that dialect would have written them."""
-        return render([_speaking(run, self.declares) for run in self.runs()], dialect)
+        return render([_speaking(run, self.name, self.declares) for run in self.runs()], dialect, self.name)
+
+    def trace_ids(self) -> list[str]:
+        """Trace ids of its runs, in order."""
+        return [trace_id(self.name, number) for number in range(len(self.runs()))]
 
     def load(self, dialect: str = "gen_ai") -> duckdb.DuckDBPyConnection:
         """A store in memory that holds the case."""
-        con = in_memory()
-        loader = Loader(con)
-        loader.add(self.traces(dialect), self.name)
-        loader.finish()
-        return con
+        return load([self], dialect)
+
+
+def load(cases: Sequence[Case], dialect: str = "gen_ai") -> duckdb.DuckDBPyConnection:
+    """A store in memory that holds several cases of different names."""
+    con = in_memory()
+    loader = Loader(con)
+    for case in cases:
+        loader.add(case.traces(dialect), case.name)
+    loader.finish()
+    return con
 
 
 # --- the words of a script ----------------------------------------------------------------------------------------------
@@ -143,7 +154,7 @@ def model_error(kind: str, message: str) -> Turn:
     return Turn(error=(kind, message))
 
 
-def agent_run(script: Sequence[Entry], *, agent: str = "agent", question: str = "Do the task.", ended: bool = True) -> Run:
+def agent_run(script: Sequence[Entry], *, agent: str | None = None, question: str = "Do the task.", ended: bool = True) -> Run:
     """One run of several in a case."""
     return Run(script, agent, question, ended)
 
@@ -151,7 +162,7 @@ def agent_run(script: Sequence[Entry], *, agent: str = "agent", question: str = 
 # --- a script, with its history -----------------------------------------------------------------------------------------
 
 
-def _speaking(run: Run, declares: bool) -> Speaking:
+def _speaking(run: Run, name: str, declares: bool) -> Speaking:
     """The turns of a run with the messages that each request held."""
     turns = [entry if not isinstance(entry, Call) else Turn((entry,)) for entry in run.script]
     declared = sorted({c.name for t in turns if isinstance(t, Turn) for c in t.calls if c.declared}) or ["nothing"]
@@ -170,7 +181,7 @@ def _speaking(run: Run, declares: bool) -> Speaking:
         if entry.error is None:
             history = [*history, answer]
             history += [{"role": "tool", "parts": [_answered(i, c)]} for i, c in calls]
-    return Speaking(run.agent, callings, declared if declares else None, run.ended)
+    return Speaking(run.agent or name, callings, declared if declares else None, run.ended)
 
 
 def _words(text: str) -> dict[str, Any]:
@@ -188,9 +199,9 @@ def _answered(call_id: str, call: Call) -> dict[str, Any]:
 
 __all__ = [
     # cases
-    "Case", "Found", "DIALECTS",
+    "Case", "Found", "DIALECTS", "load",
     # the words of a script
     "tool_call", "turn", "says", "user", "model_error", "agent_run",
     # what they make
-    "Call", "Entry", "Run", "Turn", "User", "Mapping",
+    "Call", "Entry", "Run", "Turn", "User",
 ]  # fmt: skip

@@ -52,20 +52,20 @@ class Dialect:
     tool: Callable[[str, Any], dict[str, Any]] | None
 
 
-def render(runs: Sequence[Speaking], dialect: str) -> TracesData:
-    """The spans of `runs`, a trace each, in `dialect` (a key of `DIALECTS`); ids and times depend on position alone."""
+def render(runs: Sequence[Speaking], dialect: str, seed: str) -> TracesData:
+    """The spans of `runs`, a trace each, in `dialect` (a key of `DIALECTS`); ids depend on `seed` and position, times on position alone."""
     words = DIALECTS[dialect]
-    spans = [span for number, run in enumerate(runs) for span in _spans(run, number, words)]
+    spans = [span for number, run in enumerate(runs) for span in _spans(run, seed, number, words)]
     return TracesData([ResourceSpans(scopeSpans=[ScopeSpans(Scope(words.scope), spans)])])
 
 
-def _spans(run: Speaking, number: int, words: Dialect) -> list[Span]:
-    trace, root = _id(16, number), _id(8, number, "agent")
+def _spans(run: Speaking, seed: str, number: int, words: Dialect) -> list[Span]:
+    trace, root = trace_id(seed, number), _id(8, seed, number, "agent")
     start = _START_NS + number * _RUN_NS
     out = []
     for place, calling in enumerate(run.turns, 1):
         at = start + place * _TURN_NS
-        own = _id(8, number, place)
+        own = _id(8, seed, number, place)
         status, events = _flag(calling.error)
         out.append(_span(trace, own, root, f"chat {calling.model}", at, at + _TURN_NS // 2, words.model(run, calling), status, events))
         for position, (call_id, call) in enumerate(calling.calls):
@@ -74,7 +74,7 @@ def _spans(run: Speaking, number: int, words: Dialect) -> list[Span]:
             begins = at + _TURN_NS // 2 + (position + 1) * 1_000_000
             status, events = _flag((call.error, str(call.result)) if call.error else None)
             facts = words.tool(call_id, call)
-            out.append(_span(trace, _id(8, number, place, position), root, f"execute_tool {call.name}", begins, begins + 500_000_000, facts, status, events))
+            out.append(_span(trace, _id(8, seed, number, place, position), root, f"execute_tool {call.name}", begins, begins + 500_000_000, facts, status, events))
     end = start + (len(run.turns) + 1) * _TURN_NS
     facts = words.agent(run) | ({} if run.ended else {sc.PENDING: True})
     return [_span(trace, root, "", f"invoke_agent {run.agent}", start, end if run.ended else 0, facts, None, []), *out]
@@ -88,6 +88,11 @@ def _flag(error: tuple[str, str] | None) -> tuple[Status | None, list[Event]]:
     if error is None:
         return None, []
     return Status(2, error[1]), [Event("exception", 0, attributes({"exception.type": error[0], "exception.message": error[1]}))]
+
+
+def trace_id(seed: str, number: int) -> str:
+    """Trace id of the run of that number."""
+    return _id(16, seed, number)
 
 
 def _id(size: int, *parts: Any) -> str:

@@ -100,6 +100,17 @@ class Frames:
         source = "spans LEFT JOIN contents USING (span_key)" if "contents." in chosen else "spans"
         return in_order(self._ask(f"SELECT {chosen} FROM {source} WHERE ({where}) AND {_COUNTED} AND {self._span}", runs))
 
+    def said(self, calls: pl.DataFrame) -> pl.DataFrame:
+        """One row is one tool call of `calls` (`run_key`, `step`), with its `arguments` and its `result`, from its span or from the messages around it."""
+        return self.ask(
+            "SELECT w.run_key, w.step, coalesce(c.arguments, q.arguments) AS arguments, coalesce(c.result, r.result) AS result "
+            "FROM wanted w JOIN spans s USING (run_key, step) LEFT JOIN contents c USING (span_key) "
+            "LEFT JOIN tool_requests q ON q.trace_id = s.trace_id AND q.tool_call_id = s.tool_call_id "
+            "LEFT JOIN tool_responses r ON r.trace_id = s.trace_id AND r.tool_call_id = s.tool_call_id "
+            "QUALIFY row_number() OVER (PARTITION BY w.run_key, w.step) = 1 ORDER BY w.run_key, w.step",
+            wanted=calls,
+        )
+
     def questions(self, runs: pl.Series) -> pl.DataFrame:
         """One row is a message of the user that a run's model saw for the first time at `step`, later than in its first request."""
         # New messages stand at the end of a request, so the last few are enough, and a long run stays linear.

@@ -118,8 +118,11 @@ def _labels(frames: Frames, patterns: pl.DataFrame) -> list[dict[str, Any]]:
     )
     texts = ", ".join(f"{sql} AS {name}" for name, sql in LABELS.items())
     facts = frames.ask(
-        f"SELECT trace_id, run_id, span_id, agent_name, coalesce(start_ns, 0) AS start_ns, {texts} FROM wanted w "
-        "JOIN spans USING (run_key, step) LEFT JOIN contents USING (span_key) ORDER BY w.pattern",
+        f"SELECT s.trace_id, s.run_id, s.span_id, s.agent_name, coalesce(s.start_ns, 0) AS start_ns, {texts} FROM wanted w "
+        "JOIN spans s USING (run_key, step) LEFT JOIN contents c USING (span_key) "
+        "LEFT JOIN tool_requests q ON q.trace_id = s.trace_id AND q.tool_call_id = s.tool_call_id "
+        "LEFT JOIN tool_responses r ON r.trace_id = s.trace_id AND r.tool_call_id = s.tool_call_id "
+        "QUALIFY row_number() OVER (PARTITION BY w.pattern) = 1 ORDER BY w.pattern",
         wanted=wanted.filter("first"),
     )
     return [{**fact, "span_ids": tuple(span_ids)} for fact, span_ids in zip(facts.iter_rows(named=True), ids["span_ids"].to_list(), strict=True)]

@@ -87,9 +87,7 @@ def usage(
         semconv.FINISH_REASONS: None if finish_reason is None else (finish_reason,),
         semconv.COST_USD: cost_usd,
     }
-    for name, value in facts.items():
-        if value is not None:
-            call.set(name, value)
+    call.span.set_attributes({k: v for k, v in facts.items() if v is not None})
 
 
 def _decorator(fn: Any, operation: str, name: str | None, **given: str | None) -> Any:

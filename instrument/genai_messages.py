@@ -18,7 +18,9 @@ _CALLS: Final = ("tool_use", "server_tool_use", "mcp_tool_use")
 
 def field(value: Any, name: str) -> Any:
     """`name` of a JSON object or of a model object; None where it has none."""
-    return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+    if type(value) is dict or isinstance(value, Mapping):
+        return value.get(name)
+    return getattr(value, name, None)
 
 
 def messages(items: Any) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from instrument import otlp_line, semconv
 from instrument.content import Mode, keys_of, may_hide_secrets, without
 from instrument.context import Run
 from instrument.journal import Journal, folder_of
+from instrument.marks import Marks
 from instrument.redact import Redactor
 from instrument.store.checkpoint import Checkpoints
 
@@ -38,7 +39,7 @@ class Stats:
     spans: int
     """Ended spans in the journal."""
     marks: int
-    """Started spans in the journal."""
+    """Spans in the journal that had not ended when they were written."""
     lost_spans: int
     """Ended spans that could not be written."""
     lost_reason: str | None
@@ -65,6 +66,7 @@ class Recorder:
         self.content: Final = content
         self.journal = Journal(folder_of(path))
         self.checkpoints = Checkpoints(path, seconds=checkpoint_seconds)
+        self._marks = Marks()
         self._redactor = redactor
         self._user_id = user_id
         self._prefixes = otlp_line.Prefixes()
@@ -76,7 +78,16 @@ class Recorder:
     # --- what the tap calls -------------------------------------------------------------------------------------------
 
     def started(self, span: ReadableSpan, attributes: Mapping[str, Any], run: Run) -> None:
-        """Writes the mark of a started span, so that a call that hangs can be seen while it hangs."""
+        """Sees to it that a span that stays open can be seen. That of a whole run at once, all others after a moment."""
+        context = span.context
+        if context is None:
+            return
+        if run.run_id == f"{context.span_id:016x}":
+            self._mark(span, attributes, run)
+        else:
+            self._marks.add(context.span_id, lambda: self._mark(span, attributes, run))
+
+    def _mark(self, span: ReadableSpan, attributes: Mapping[str, Any], run: Run) -> None:
         facts = {name: attributes[name] for name in _ON_MARKS if name in attributes}
         self._stamp(facts, run)
         facts[semconv.PENDING] = True
@@ -84,10 +95,14 @@ class Recorder:
 
     def ended(self, span: ReadableSpan, attributes: dict[str, Any], captured: Mapping[str, Any], run: Run) -> None:
         """Writes an ended span."""
+        if span.context is not None:
+            self._marks.drop(span.context.span_id)
         attributes.update(captured)
         self._stamp(attributes, run)
         message = span.status.description
-        events = [(e.name, e.timestamp, dict(e.attributes or {})) for e in span.events]
+        events: list[_Event] = []
+        if getattr(span, "_events", True):  # the public property takes a lock and a copy, nearly always of nothing
+            events = [(e.name, e.timestamp, dict(e.attributes or {})) for e in span.events]
         if self.content == "full":
             body = otlp_line.ended(span, attributes, message, _events(events))
             if not self._redactor.needed(body):
@@ -179,6 +194,7 @@ class Recorder:
         from instrument import tracing  # it knows who feeds this recorder; imported here because it imports us
 
         tracing.forget(self)
+        self._marks.close()
         self.settle()
 
     def settle(self) -> None:
@@ -196,6 +212,7 @@ class Recorder:
         """Called in a forked child: a segment and a thread of its own."""
         self._lock = threading.Lock()
         self._redacted = self._errors = 0
+        self._marks.in_child()
         self.journal.in_child()
         self.checkpoints.in_child()
 

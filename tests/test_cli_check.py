@@ -279,3 +279,20 @@ def test_interrupting_says_nothing_and_exits_with_130(tmp_path: Path) -> None:
 
 def test_the_version() -> None:
     assert run("--version").stdout.decode().startswith("flyball 0.")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "\xff"}]}]}]}', id="no utf-8"),
+        pytest.param(b'{"resourceSpans": [{"resource": "\xff"}]}', id="no utf-8 in the resource"),
+        pytest.param(b'{"resourceSpans": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", id="nested without end"),
+        pytest.param(b'{"resourceSpans": 7}', id="another type"),
+    ],
+)
+def test_a_hostile_line_costs_no_other_line(line: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("h.jsonl").write_bytes(LOOP + line + b"\n" + otlp([span(100, "last", None)]))
+    assert main(["check", "h.jsonl", "--format", "json", "--fail-on", "never"]) == 0
+    report = document(capsys)
+    assert report["totals"]["spans"] >= 14
+    assert [f["detector"] for f in report["findings"]] == ["repeated_call"]

@@ -33,16 +33,20 @@ def generate(policy: Policy) -> dict[str, str]:
     (Prometheus 2.42 or later).
     """
     found = rules(policy)
-    return {RULES_FILE: _head(policy) + emit(_rule_groups(found)), TESTS_FILE: _TESTS_HEAD + emit(_tests(found))}
+    return {
+        RULES_FILE: _head(policy) + emit(_rule_groups(found)) + _METRICS_TABLE,
+        TESTS_FILE: _TESTS_HEAD + emit(_tests(found)),
+    }
 
 
 def _head(policy: Policy) -> str:
-    table = "\n".join(f"#   {m.name}\n#       {m.meaning}" for m in METRICS)
     origin = "the default policy" if policy == Policy() else "your policy"
-    return (
-        f"# Alert rules of flyball, made from {origin}; make them anew when it changes.\n"
-        f"# They rest on these gauges, labelled {' and '.join(LABELS)}:\n{table}\n"
-    )
+    return f"# Alert rules of flyball, made from {origin}; make them anew when it changes.\n"
+
+
+_METRICS_TABLE: Final = f"\n# The gauges they rest on, labelled {' and '.join(LABELS)}:\n" + "".join(
+    f"#   {m.name}\n#       {m.meaning}\n" for m in METRICS
+)
 
 
 _TESTS_HEAD: Final = (

@@ -53,6 +53,13 @@ def register(commands: Any) -> None:
     parser.set_defaults(run=run, fail=parser.error)
 
 
+def arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments of `flyball check` as another command calls it."""
+    parser = argparse.ArgumentParser()
+    register(parser.add_subparsers())
+    return parser.parse_args(["check", *argv])
+
+
 def slugs(text: str) -> tuple[str, ...]:
     """`a,b` as its parts."""
     return tuple(slug.strip() for slug in text.split(",") if slug.strip())

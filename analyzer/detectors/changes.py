@@ -76,9 +76,9 @@ def effect_of_name(tool: str) -> Effect:
 
 
 def effect_of_command(arguments: str | None) -> Effect:
-    """What the command in the arguments of a shell does; a look where they were not recorded."""
+    """What the command in the arguments of a shell does. One that was not recorded may have done anything."""
     if arguments is None:
-        return Effect.LOOKS
+        return Effect.CHANGES
     if _SLEEPS.match(arguments):
         return Effect.WAITS
     return Effect.CHANGES if _WRITES.search(_NOWHERE.sub(" ", arguments)) else Effect.LOOKS
@@ -92,15 +92,8 @@ def effects(frames: Frames, calls: pl.DataFrame) -> pl.DataFrame:
     shells = judged.filter(effect=str(Effect.COMMANDS))
     if shells.is_empty():
         return judged
-    commands = frames.ask(
-        "SELECT w.run_key, w.step, contents.arguments FROM wanted w JOIN spans s USING (run_key, step) JOIN contents USING (span_key)",
-        wanted=shells.select("run_key", "step"),
+    commands = frames.said(shells.select("run_key", "step"))
+    told = commands.select("run_key", "step", command=pl.Series([str(effect_of_command(a)) for a in commands["arguments"]], dtype=pl.String))
+    return judged.join(told, on=["run_key", "step"], how="left", maintain_order="left").select(
+        *calls.columns, effect=pl.when(pl.col("effect") == str(Effect.COMMANDS)).then("command").otherwise("effect")
     )
-    told = commands.select("run_key", "step", command=pl.col("arguments").map_elements(_command_effect, return_dtype=pl.String))
-    return judged.join(told, on=["run_key", "step"], how="left", maintain_order="left").with_columns(
-        effect=pl.when(pl.col("effect") == str(Effect.COMMANDS)).then(pl.col("command").fill_null(str(Effect.LOOKS))).otherwise("effect")
-    ).drop("command")
-
-
-def _command_effect(arguments: str) -> str:
-    return str(effect_of_command(arguments))

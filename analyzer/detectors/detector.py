@@ -12,11 +12,11 @@ from analyzer.frames import Frames
 from instrument.policy import Policy
 
 LABELS: Final[dict[str, str]] = {
-    "tool_name": "spans.tool_name",
-    "model": "coalesce(response_model, request_model)",
-    "failure_kind": "failure_kind",
-    "arguments": "left(contents.arguments, 300)",
-    "result": "left(contents.result, 300)",
+    "tool_name": "s.tool_name",
+    "model": "coalesce(s.response_model, s.request_model)",
+    "failure_kind": "s.failure_kind",
+    "arguments": "left(coalesce(c.arguments, q.arguments), 300)",
+    "result": "left(coalesce(c.result, r.result), 300)",
 }
 """Evidence that is read from the first span of a pattern where the query does not give it: name to SQL."""
 

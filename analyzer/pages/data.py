@@ -72,11 +72,17 @@ def snapshot() -> Snapshot:
         path = options.db or _imported(options.paths)
         facts = path.stat()
         with st.spinner("Judging the runs …", show_time=True):
-            return _judged((str(path), facts.st_mtime_ns, facts.st_size), options.title, msgspec.json.encode(rules))
+            return judged((str(path), facts.st_mtime_ns, facts.st_size), options.title, msgspec.json.encode(rules))
     except FileNotFoundError as e:
         layout.stop("There is no such file", str(e.filename or e), "flyball load PATH... --db FILE")
     except FlyballError as e:
         layout.stop("The database cannot be opened", str(e), "streamlit run app.py -- --db ANOTHER.duckdb")
+    except duckdb.Error as e:  # damaged where opening it does not yet show it
+        layout.stop(
+            "The database cannot be read",
+            str(e),
+            "Move it aside and load its traces again: flyball load PATH... --db FILE",
+        )
 
 
 @contextmanager
@@ -85,12 +91,12 @@ def opened(shown: Snapshot) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
         with reading(shown.path) as con:
             yield con
-    except (FlyballError, FileNotFoundError) as e:
+    except (FlyballError, FileNotFoundError, duckdb.Error) as e:
         layout.stop("The database cannot be opened", str(e), "Reload the page when it is free again.")
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
-def _judged(version: Version, title: str, policy_json: bytes) -> Snapshot:
+def judged(version: Version, title: str, policy_json: bytes) -> Snapshot:
     path = Path(version[0])
     with reading(path) as con:
         report = judge(con, msgspec.json.decode(policy_json, type=Policy))

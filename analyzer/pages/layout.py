@@ -19,6 +19,7 @@ OVERVIEW, RUNS, RUN, ALERTS = (FOLDER / f"{name}.py" for name in ("overview", "r
 def begin() -> None:
     """Called once per run of the script, before anything is drawn."""
     st.set_page_config(page_title="Flyball", page_icon=":material/balance:", layout="wide")
+    st.logo(FOLDER / "mark.svg", size="medium")
     st.html(FOLDER / "style.css")
 
 

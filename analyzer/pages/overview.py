@@ -20,7 +20,7 @@ shown = data.snapshot()
 report, totals = shown.report, shown.report.totals
 
 st.title("Overview", anchor=False)
-st.text(data.subtitle(shown))
+st.html(pieces.muted(data.subtitle(shown)))
 
 if shown.runs.is_empty():
     st.subheader("No run is recorded here yet", anchor=False)

@@ -38,6 +38,18 @@ def page(*parts: str) -> str:
     return f'<div class="fb">{"".join(parts)}</div>'
 
 
+def muted(value: str) -> str:
+    """A quiet line of plain text."""
+    return page(f'<p class="fb-muted">{text(value)}</p>')
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table of plain text whose long cells wrap."""
+    head = "".join(f"<th>{text(name)}</th>" for name in heads)
+    body = "".join(f"<tr>{''.join(f'<td>{prose(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
+    return page(f'<table class="fb-table"><tr>{head}</tr>{body}</table>')
+
+
 def tile(label: str, value: str, note: str = "", tone: str = "") -> str:
     """A number with its name above and a remark below."""
     remark = text(note) or "&nbsp;"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from analyzer.pages import data, words
+from analyzer.pages import data, pieces, words
 from analyzer.pages.tables import run_table
 from analyzer.views import runs as views
 
@@ -14,7 +14,7 @@ CHOICES = 500
 
 shown = data.snapshot()
 st.title("Runs", anchor=False)
-st.text(data.subtitle(shown))
+st.html(pieces.muted(data.subtitle(shown)))
 
 
 def names(column: str) -> list[str]:

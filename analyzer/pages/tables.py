@@ -8,15 +8,12 @@ import polars as pl
 import streamlit as st
 
 from analyzer.pages import layout, words
-from analyzer.report.charts import SEVERITY_COLORS
 
 _RANKS: Final = {0: "info", 1: "warning", 2: "error"}
-_OUTCOME_COLORS: Final = {
-    "failed": SEVERITY_COLORS["error"],
-    "unfinished": SEVERITY_COLORS["warning"],
-    "ended": "#98a2ae",
-}
-_LONG: Final = ("model", "tool_calls", "failed_tool_calls", "peak_input_tokens", "run_id")
+# Names of Streamlit's own palette: chips then follow the theme.
+_SEVERITY_COLORS: Final = {"error": "red", "warning": "orange", "info": "blue"}
+_OUTCOME_COLORS: Final = {"failed": "red", "unfinished": "orange", "ended": "gray"}
+_LONG: Final = ("model", "tool_calls", "failed_tool_calls", "peak_input_tokens")
 _TEXT_CHARS: Final = 80
 
 
@@ -58,7 +55,6 @@ def _columns(runs: pl.DataFrame) -> pl.DataFrame:
         pl.col("tool_calls"),
         pl.col("failed_tool_calls"),
         pl.col("peak_input_tokens"),
-        _safe("run_id"),
     )
 
 
@@ -68,21 +64,24 @@ def _safe(column: str) -> pl.Expr:
 
 _CONFIG: Final = {
     "worst": st.column_config.MultiselectColumn(
-        "Worst", width=84, options=[*SEVERITY_COLORS], color=[*SEVERITY_COLORS.values()]
+        "Worst", width=80, options=[*_SEVERITY_COLORS], color=[*_SEVERITY_COLORS.values()]
     ),
-    "agent_name": st.column_config.TextColumn("Agent", width=150),
-    "model": st.column_config.TextColumn("Model", width=150),
-    "start": st.column_config.DatetimeColumn("Started (UTC)", format="YYYY-MM-DD HH:mm", timezone="UTC", width=130),
+    "agent_name": st.column_config.TextColumn("Agent", width=120),
+    "model": st.column_config.TextColumn("Model", width=130),
+    "start": st.column_config.DatetimeColumn("Started (UTC)", format="YYYY-MM-DD HH:mm", timezone="UTC", width=125),
     "outcome": st.column_config.MultiselectColumn(
-        "Outcome", width=95, options=[*_OUTCOME_COLORS], color=[*_OUTCOME_COLORS.values()]
+        "Outcome", width=88, options=[*_OUTCOME_COLORS], color=[*_OUTCOME_COLORS.values()]
     ),
-    "detectors": st.column_config.ListColumn("Findings", width=230),
-    "cost_usd": st.column_config.NumberColumn("Cost, $", format="%.4f", width=85),
-    "wasted_usd": st.column_config.NumberColumn("Wasted, $", format="%.4f", width=85),
-    "seconds": st.column_config.NumberColumn("Duration, s", format="%.1f", width=95),
-    "model_calls": st.column_config.NumberColumn("Turns", format="localized", width=70),
-    "tool_calls": st.column_config.NumberColumn("Tool calls", format="localized", width=85),
-    "failed_tool_calls": st.column_config.NumberColumn("Failed", format="localized", width=70),
-    "peak_input_tokens": st.column_config.NumberColumn("Peak context, tokens", format="localized", width=150),
-    "run_id": st.column_config.TextColumn("Run", width=150),
+    "detectors": st.column_config.ListColumn("Findings", width=165),
+    "cost_usd": st.column_config.NumberColumn("Cost, $", format="%.4f", width=72),
+    "wasted_usd": st.column_config.NumberColumn("Wasted, $", format="%.4f", width=80),
+    "seconds": st.column_config.NumberColumn("Duration, s", format="%.1f", width=88),
+    "model_calls": st.column_config.NumberColumn("Turns", format="localized", width=58),
+    "tool_calls": st.column_config.NumberColumn("Calls", format="localized", width=58, help="Tool calls"),
+    "failed_tool_calls": st.column_config.NumberColumn(
+        "Failed", format="localized", width=58, help="Failed tool calls"
+    ),
+    "peak_input_tokens": st.column_config.NumberColumn(
+        "Context", format="localized", width=78, help="Most tokens sent to the model in one request"
+    ),
 }

@@ -128,7 +128,7 @@ def _unfinished(last: bytes) -> bool:
     except ValueError:
         try:
             msgspec.json.decode(last)
-        except msgspec.DecodeError as e:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
             return "truncated" in str(e)
     return False
 

@@ -256,7 +256,7 @@ def _up_to(top: float) -> alt.Scale:
 
 def _limit(tokens: int, label: str) -> list[alt.Chart]:
     line = alt.Chart(pl.DataFrame({"tokens": [tokens], "label": [label]})).encode(y="tokens:Q")
-    words = line.mark_text(align="right", baseline="top", dy=4, dx=-4, color=LIMIT_COLOR, fontSize=11)
+    words = line.mark_text(align="right", baseline="bottom", dy=-3, dx=-4, color=LIMIT_COLOR, fontSize=11)
     return [
         line.mark_rule(strokeDash=[5, 4], color=LIMIT_COLOR, strokeWidth=1.5),
         words.encode(x=alt.value("width"), text="label:N"),

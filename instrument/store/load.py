@@ -50,6 +50,8 @@ class _Line(msgspec.Struct):
 _DECODER: Final = msgspec.json.Decoder(_Line)
 _RESOURCE: Final = msgspec.json.Decoder(Resource | None)
 _SCOPE: Final = msgspec.json.Decoder(Scope | None)
+_REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for JSON it cannot take: broken, not in UTF-8, nested without end."""
 _BATCH_SPANS: Final = 16_384
 _BATCH_BYTES: Final = 24_000_000
 """Spans or bytes after which what was decoded goes to DuckDB: large enough for its column store, small enough for memory."""
@@ -114,7 +116,7 @@ class Loader:
     def _add_line(self, line: bytes, source: str, number: int) -> None:
         try:
             resources = _DECODER.decode(line).resourceSpans
-        except msgspec.DecodeError:
+        except _REFUSED:
             if line.isspace():
                 return
             careful = decode_carefully(line)
@@ -133,7 +135,7 @@ class Loader:
                         context = self._context(
                             _RESOURCE.decode(resource.resource), _SCOPE.decode(scoped.scope), source
                         )
-                    except msgspec.DecodeError:
+                    except _REFUSED:
                         context = self._context(None, None, source)
                     remember(self._contexts, known, context, _SHAPES_REMEMBERED)
                 self._take(context, scoped.spans)

@@ -20,7 +20,7 @@ CASES: Final = (
     Case("over the window", [*_growing(20, 60), model_error("invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum")], [Found("context_growth", severity="error")]),
     Case("quiet: grows threefold and stays small", _growing(5, 10, 15, 20, 25), []),
     Case("quiet: half full and steady", _growing(100, 100, 101, 101, 102), []),
-    Case("quiet: many requests whose sum is large", _growing(*[60] * 30), []),
+    Case("quiet: many requests whose sum is large", _growing(*[60] * 20), []),
     Case("quiet: a model nobody knows", _growing(20, 80, 140, 185, model="in-house-7"), []),
     Case("quiet: more than the window, and answered", _growing(100, 180, 260, 320), []),
     Case("quiet: tokens not recorded", [turn(tool_call("read", {"n": n}, f"text {n}"), measured=False) for n in range(5)], []),

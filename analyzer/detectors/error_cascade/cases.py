@@ -27,7 +27,7 @@ CASES: Final = (
     Case("a test that fails the same after every edit", [e for n in range(4) for e in (tool_call("edit", {"n": n}), tool_call("run_tests", {}, "FAILED (failures=3)"))] + [_DONE], ["error_cascade"]),
     Case("the model itself", [*[model_error("overloaded_error", "Overloaded")] * 4], [Found("error_cascade", turns=(1, 4))]),
     Case("quiet: twice", [*[_fetch()] * 2, _DONE], []),
-    Case("quiet: a success in between", [*[_fetch(), _fetch(None)] * 5, _DONE], []),
+    Case("quiet: a success in between", [e for n in range(5) for e in (_fetch(), tool_call("fetch", {"url": n}, f"page {n}"))] + [_DONE], []),
     Case("quiet: five at once", [turn(*[_missing(n) for n in range(5)]), _DONE], []),
     Case(
         "quiet: tests with fewer failures each time",

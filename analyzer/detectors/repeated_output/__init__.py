@@ -75,7 +75,7 @@ def message(facts: Mapping[str, Any]) -> str:
 
 def sight(frames: Frames, _: Policy) -> Sight:
     """Model calls whose answer was recorded: its words, that it had none but asked for tools, or that it failed."""
-    return seen(frames.model_calls, pl.col("output_chars").is_not_null() | pl.col("requested_calls").is_not_null() | pl.col("failed"))
+    return seen(frames.model_calls, pl.col("output_chars").is_not_null() | (pl.col("requested_calls") > 0) | pl.col("failed"))
 
 
 DETECTOR = Detector(

@@ -1,0 +1,52 @@
+# Everything a newcomer needs: `make demo` and `make test`. Both set up what they use in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo app test check lint docs samples bench screenshots clean
+
+demo: .venv/installed
+	$(BIN)/flyball demo
+
+app: .venv/installed
+	$(BIN)/flyball app
+
+test: .venv/installed-dev
+	$(BIN)/pytest
+
+# Format, lint, types, the one-way picture of the design, and the tests (stale generated pages are a failing test).
+check: lint test
+
+lint: .venv/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+# Writes the pages of docs/ that come out of the code.
+docs: .venv/installed-dev
+	$(BIN)/python -m analyzer.docs
+
+# Records sample_traces/ anew: real SDK, local model server.
+samples: .venv/installed-dev
+	$(BIN)/python -m analyzer.demo.samples
+
+bench: .venv/installed-dev
+	$(BIN)/python -m benchmarks
+
+screenshots: .venv/installed-dev
+	$(BIN)/python -m benchmarks.screenshots
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("flyball needs Python 3.11 or later; set PYTHON=") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+.venv/installed-dev: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@ .venv/installed
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,179 @@
+"""Every page over a small database, run by Streamlit's own test runner."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from app_database import a_day, growing, healthy, looping, write
+from streamlit.testing.v1 import AppTest
+
+from analyzer import pages
+from analyzer.alerts.prometheus import generate
+from analyzer.pages import data
+from analyzer.pages.serve import app_path
+from instrument.policy import Policy
+
+PAGES = Path(pages.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A day of runs, some of which go wrong, and a line that could not be read."""
+    return write(tmp_path_factory.mktemp("app") / "day.duckdb", a_day(), broken=True)
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No arguments of pytest's reach the app, no policy of the folder, and no snapshot outlives its test's folder."""
+    monkeypatch.setattr("sys.argv", ["app.py"])
+    monkeypatch.chdir(tmp_path)
+    data.judged.clear()
+
+
+def app(monkeypatch: pytest.MonkeyPatch, db: Path | str, page: str = "overview", **query: str) -> AppTest:
+    """The app on a database, at a page, run once."""
+    monkeypatch.setenv("FLYBALL_DB", str(db))
+    at = AppTest.from_file(str(app_path()), default_timeout=60)
+    at.run()
+    if page != "overview" or query:
+        for name, value in query.items():
+            at.query_params[name] = value
+        at.switch_page(str(PAGES / f"{page}.py")).run()
+    return at
+
+
+def said(at: AppTest) -> str:
+    """Everything on the page that is text or markup."""
+    kinds = ("title", "header", "subheader", "text", "caption", "code", "html", "error", "exception")
+    return "\n".join(
+        str(element.value) for kind in kinds for element in at.get(kind) if hasattr(element, "value")
+    ) + "\n".join(element.proto.body for element in at.get("html"))
+
+
+def test_the_overview_says_how_much_ran_and_what_went_wrong(monkeypatch: pytest.MonkeyPatch, day: Path) -> None:
+    at = app(monkeypatch, day)
+    assert not at.exception
+    page = said(at)
+    assert "day.duckdb" in page
+    for number in ("<b>44</b>", "<b>$2.65</b>", "<b>171</b>", "<b>131</b>"):
+        assert number in page
+    assert "payments is down" in page
+    assert len(at.get("vega_lite_chart")) == 3
+    runs, issues = at.dataframe
+    assert len(runs.value) == 8
+    assert issues.value["kind"].tolist() == ["broken_line"]
+    assert issues.value["line"].tolist() == [99]
+
+
+def test_runs_are_filtered_sorted_and_paged(monkeypatch: pytest.MonkeyPatch, day: Path) -> None:
+    at = app(monkeypatch, day, "runs")
+    assert not at.exception
+    assert len(at.dataframe[0].value) == 44
+    at.multiselect[0].set_value(["refunds"]).run()
+    assert set(at.dataframe[0].value["agent_name"]) == {"refunds"}
+    at.multiselect(key="finding").set_value(["error_cascade"]).run()
+    assert len(at.dataframe[0].value) == 1
+    at.multiselect[3].set_value(["unfinished"]).run()
+    assert "No run is like that" in said(at)
+
+
+def test_a_click_on_a_row_opens_its_run(monkeypatch: pytest.MonkeyPatch, day: Path) -> None:
+    at = app(monkeypatch, day, "runs")
+    at.selectbox[0].set_value("Dearest first").run()
+    at.session_state["runs"] = {"selection": {"rows": [], "columns": [], "cells": [(0, "agent_name")]}}
+    at.run()
+    assert not at.exception
+    assert at.query_params["run"] in ([growing(44).run_id], growing(44).run_id)
+    assert "context_growth" in said(at)
+
+
+def test_a_run_says_what_went_wrong_and_begins_there(monkeypatch: pytest.MonkeyPatch, day: Path) -> None:
+    at = app(monkeypatch, day, "run", run=looping(41).run_id)
+    assert not at.exception
+    page = said(at)
+    assert "<h1>support</h1>" in page
+    assert "same arguments 12 times" in page
+    assert "Where is my order?" in page
+    assert "ann@example.org" in page
+    assert len(at.get("vega_lite_chart")) == 3
+
+
+def test_a_finding_deep_in_a_run_is_one_click_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    late = looping(1, times=40)
+    late.turns = [*healthy(1).turns] * 20 + [*late.turns]
+    at = app(monkeypatch, write(tmp_path / "late.duckdb", [late]), "run", run=late.run_id)
+    assert not at.exception
+    assert "Turn 61" in said(at)
+    assert "Turn 1<" not in said(at)
+
+
+def test_an_unknown_run_offers_others(monkeypatch: pytest.MonkeyPatch, day: Path) -> None:
+    at = app(monkeypatch, day, "run", run="<b>nobody</b>")
+    assert not at.exception
+    assert "<b>nobody</b>" in at.text[0].value
+    assert len(at.dataframe[0].value) == 25
+
+
+def test_alerts_are_those_of_the_policy_in_force(monkeypatch: pytest.MonkeyPatch, day: Path, tmp_path: Path) -> None:
+    (tmp_path / "flyball.toml").write_text("[loops]\nsame_call_repeats = 17\nsame_call_error_repeats = 23\n")
+    at = app(monkeypatch, day, "alerts")
+    assert not at.exception
+    assert "your policy" in said(at)
+    assert "flyball_repeated_calls_max >= 17 < 23" in at.code[0].value
+    assert at.code[0].value != generate(Policy())["flyball.rules.yml"]
+
+
+@pytest.mark.parametrize("page", ["overview", "runs", "run", "alerts"])
+def test_a_policy_that_cannot_be_read_says_so(
+    monkeypatch: pytest.MonkeyPatch, day: Path, tmp_path: Path, page: str
+) -> None:
+    (tmp_path / "flyball.toml").write_text("[loops]\nrepeats = 0\n")
+    at = app(monkeypatch, day, page)
+    assert not at.exception
+    assert "The policy cannot be read" in at.subheader[0].value
+    assert "flyball.toml" in at.code[0].value
+
+
+@pytest.mark.parametrize("page", ["overview", "runs", "run"])
+@pytest.mark.parametrize(
+    ("content", "title"),
+    [
+        (None, "There is no such file"),
+        (b"not a database", "The database cannot be opened"),
+        (b"", "The database cannot be opened"),
+    ],
+)
+def test_a_database_that_cannot_be_opened_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, page: str, content: bytes | None, title: str
+) -> None:
+    path = tmp_path / "broken.duckdb"
+    if content is not None:
+        path.write_bytes(content)
+    at = app(monkeypatch, path, page)
+    assert not at.exception
+    assert at.subheader[0].value == title
+    assert len(at.code) == 2
+
+
+@pytest.mark.parametrize("page", ["overview", "runs", "run"])
+def test_an_empty_database_says_how_to_fill_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, page: str) -> None:
+    at = app(monkeypatch, write(tmp_path / "empty.duckdb", []), page)
+    assert not at.exception
+    assert "flyball load" in said(at)
+
+
+def test_what_agents_record_meanwhile_shows_on_the_next_visit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = write(tmp_path / "live.duckdb", [healthy(1)])
+    assert len(app(monkeypatch, path, "runs").dataframe[0].value) == 1
+    write(path, [healthy(2), healthy(3)])
+    assert len(app(monkeypatch, path, "runs").dataframe[0].value) == 3
+
+
+def test_charts_send_little(monkeypatch: pytest.MonkeyPatch, day: Path) -> None:
+    charts: list[Any] = app(monkeypatch, day).get("vega_lite_chart")
+    sent = sum(chart.proto.ByteSize() for chart in charts)
+    assert 0 < sent < 100_000
+    assert all("http" not in json.dumps({**json.loads(c.proto.spec), "$schema": ""}) for c in charts)

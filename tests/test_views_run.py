@@ -1,0 +1,138 @@
+"""One run: turns, spans, density, and the conversation with its texts cut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+from app_database import Call, Run, Turn, failing, growing, healthy, looping, write
+from test_views_runs import finding
+
+from analyzer.findings import Severity
+from analyzer.views import run as views
+from analyzer.views.conversation import Said, Text, conversation
+from instrument.store.connect import reading
+
+
+def only(con: duckdb.DuckDBPyConnection) -> int:
+    """Number of the one run in a store."""
+    ((key,),) = con.sql("SELECT run_key FROM runs").fetchall()
+    return int(key)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """One run that loops twelve times."""
+    return write(tmp_path / "a.duckdb", [looping(1)])
+
+
+def test_a_turn_is_a_model_call_with_its_tools(store: Path) -> None:
+    with reading(store) as con:
+        turns = views.turns(con, only(con))
+    called = turns.filter(pl.col("turn") > 0)
+    assert called["turn"].to_list() == list(range(1, 13))
+    assert set(called["tool_calls"]) == {1}
+    assert called["input_tokens"].to_list() == [3_700 + 90 * i for i in range(12)]
+    assert called["cache_read_tokens"].to_list() == [1_700] * 12
+
+
+def test_charts_of_a_long_run_get_no_more_points_than_they_can_show(store: Path) -> None:
+    with reading(store) as con:
+        turns = views.turns(con, only(con))
+    loops = [finding("x", first_turn=7, last_turn=7, severity=Severity.ERROR)]
+    points = views.for_charts(turns, loops, points=5)
+    assert points.select("turn", "last_turn").rows() == [(1, 3), (4, 6), (7, 9), (10, 12)]
+    assert points["input_tokens"].to_list() == [3_700 + 90 * i for i in (2, 5, 8, 11)]
+    assert points["cost_usd"].sum() == pytest.approx(turns["cost_usd"].sum())
+    assert points["severity"].to_list() == [None, None, "error", None]
+    assert views.for_charts(turns, []).height == 12
+
+
+def test_a_sum_of_unknown_costs_is_unknown(tmp_path: Path) -> None:
+    with reading(write(tmp_path / "a.duckdb", [Run(1, "a", [Turn("x")] * 4, model="my-own")])) as con:
+        assert views.for_charts(views.turns(con, only(con)), [], points=2)["cost_usd"].to_list() == [None, None]
+
+
+def test_spans_come_a_page_at_a_time_with_the_severity_of_what_names_them(store: Path) -> None:
+    with reading(store) as con:
+        start = con.sql("SELECT min(start_ns) FROM spans").fetchall()[0][0]
+        found = [finding("x", first_step=3, last_step=4)]
+        page = views.spans(con, only(con), start, found, offset=2, limit=4)
+        assert views.span_count(con, only(con)) == 25
+        assert views.span_count(con, only(con), before_step=10) == 10
+    assert page["step"].to_list() == [2, 3, 4, 5]
+    assert page["severity"].to_list() == [None, "warning", "warning", None]
+    assert page["kind"].to_list() == ["tool", "model", "tool", "model"]
+    assert page["start_seconds"].is_sorted()
+    assert views.edges(page) == (page["start_seconds"][0], page["end_seconds"][-1])
+
+
+def test_density_counts_every_span_but_the_agents_once(tmp_path: Path) -> None:
+    with reading(write(tmp_path / "a.duckdb", [failing(1)])) as con:
+        start, end = con.sql("SELECT min(start_ns), max(end_ns) FROM spans").fetchall()[0]
+        density = views.density(con, only(con), start, end, buckets=10)
+    counts = dict(density.group_by("kind").agg(pl.col("spans").sum()).rows())
+    assert counts == {"model": 7, "failed": 7}
+    assert density["end_seconds"].max() == pytest.approx((end - start) / 1e9)
+
+
+def test_a_finding_about_the_whole_run_marks_no_part_of_it() -> None:
+    whole, part = finding("x", first_step=0), finding("x", first_step=3)
+    assert views.within([whole, part]) == [part]
+
+
+def test_a_turn_shows_what_is_new_in_it_and_nothing_twice(tmp_path: Path) -> None:
+    with reading(write(tmp_path / "a.duckdb", [healthy(7)])) as con:
+        first, second, third = conversation(con, only(con), 1, 3)
+    assert [(s.role, s.text.shown) for s in first.heard] == [
+        ("system", "You help customers of a book shop."),
+        ("user", "Where is my order?"),
+    ]
+    assert [s.text.shown for s in first.answered] == ["Let me look that up."]
+    (call,) = first.calls
+    assert call.tool_name == "search_orders"
+    assert call.arguments == Text('{"customer": 7}')
+    assert call.result == Text("orders: 701")
+    assert second.heard == ()
+    assert [s.text.shown for s in third.answered] == ["Your order 701 was sent and arrives tomorrow."]
+    assert (third.input_tokens, third.output_tokens, third.calls) == (4_700, 120, ())
+
+
+def test_a_page_of_turns_does_not_repeat_what_came_before_it(tmp_path: Path) -> None:
+    with reading(write(tmp_path / "a.duckdb", [growing(1)])) as con:
+        turns = conversation(con, only(con), 10, 11)
+    assert [t.number for t in turns] == [10, 11]
+    assert [t.heard for t in turns] == [(), ()]
+
+
+def test_a_failed_call_says_so_with_its_error(tmp_path: Path) -> None:
+    with reading(write(tmp_path / "a.duckdb", [failing(1)])) as con:
+        (turn,) = conversation(con, only(con), 3, 3)
+    (call,) = turn.calls
+    assert call.failed
+    assert "payments is down" in f"{call.error} {call.result}"
+
+
+def test_long_texts_are_cut_and_say_by_how_much(tmp_path: Path) -> None:
+    long = "x" * 5_000
+    run = Run(1, "a", [Turn(long, [Call("get_order", {"id": long}, long)])], asked=long)
+    with reading(write(tmp_path / "a.duckdb", [run])) as con:
+        (turn,) = conversation(con, only(con), 1, 1, chars=100)
+        (whole,) = conversation(con, only(con), 1, 1, chars=10_000)
+    assert turn.heard[1] == Said(role="user", kind="text", text=Text("x" * 100, 4_900))
+    assert turn.answered[0].text == Text("x" * 100, 4_900)
+    assert turn.calls[0].result == Text("x" * 100, 4_900)
+    assert turn.calls[0].arguments is not None
+    assert turn.calls[0].arguments.left_out_chars > 4_900
+    assert whole.calls[0].result == Text(long)
+
+
+def test_a_run_without_model_calls_has_a_turn_per_tool_call(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.duckdb", [Run(1, "a", [Turn("", [Call("get_order", {"id": i}) for i in range(3)])])])
+    with reading(path) as con:
+        turns = views.turns(con, only(con), lonely=True)
+        told = conversation(con, only(con), turns["turn"][0], turns["turn"][-1], lonely=True)
+    assert turns["tool_calls"].to_list() == [1, 1, 1]
+    assert [len(turn.calls) for turn in told if turn.calls] == [1, 1, 1]
