@@ -4,7 +4,8 @@
          [tool_call("build_status", {}, "running"), tool_call("build_status", {}, "running"), tool_call("build_status", {}, "passed")],
          finds=[])
 
-A script is turned into OTLP spans of any dialect flyball reads (`DIALECTS`) with made-up but steady ids and times, and goes through the loader like any
+A script is turned into OTLP spans of any dialect flyball reads (`DIALECTS`) with made-up but steady ids and times,
+and goes through the loader like any
 trace. Each entry of a script is one turn: a model call and the tools it asked for.
 """
 
@@ -16,7 +17,8 @@ from typing import Any, Final
 
 import duckdb
 
-from analyzer.casting import DIALECTS, Calling, Speaking, render, trace_id
+from analyzer.casting import DIALECTS as DIALECTS  # noqa: PLC0414 - part of this module's front door
+from analyzer.casting import Calling, Speaking, render, trace_id
 from instrument.otlp import TracesData
 from instrument.store.connect import in_memory
 from instrument.store.load import Loader
@@ -82,10 +84,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A script (of one run, or a list of `Run`s), and the findings it must give, of whatever detectors are asked; everything else must stay quiet."""
+    """A script (of one run, or a list of `Run`s), and the findings it must give, of whatever detectors are asked;
+    everything else must stay quiet."""
 
     name: str
-    script: Sequence[Entry] | Sequence[Run]
+    script: Sequence[Entry | Run]
     finds: Sequence[str | Found]
     declares: bool = True
     """Whether requests say which tools there are."""
@@ -127,13 +130,27 @@ def load(cases: Sequence[Case], dialect: str = "gen_ai") -> duckdb.DuckDBPyConne
 # --- the words of a script ----------------------------------------------------------------------------------------------
 
 
-def tool_call(name: str, arguments: Any = None, result: Any = "ok", *, error: str | None = None, ran: bool = True, declared: bool = True) -> Call:
-    """A turn that asked for one tool. `error` is the error type of a flagged failure; `ran=False` leaves out the tool's span; `declared=False` makes up a tool."""
+def tool_call(
+    name: str,
+    arguments: Any = None,
+    result: Any = "ok",
+    *,
+    error: str | None = None,
+    ran: bool = True,
+    declared: bool = True,
+) -> Call:
+    """A turn that asked for one tool. `error` is the error type of a flagged failure; `ran=False` leaves out the
+    tool's span; `declared=False` makes up a tool."""
     return Call(name, {} if arguments is None else arguments, result, error, ran, declared)
 
 
 def turn(
-    *calls: Call, text: str = "", input_tokens: int | None = None, output_tokens: int = 50, model: str = MODEL, measured: bool = True
+    *calls: Call,
+    text: str = "",
+    input_tokens: int | None = None,
+    output_tokens: int = 50,
+    model: str = MODEL,
+    measured: bool = True,
 ) -> Turn:
     """A turn spelled out: parallel tool calls, words, usage; `measured=False` leaves out the token counts."""
     return Turn(calls, text, input_tokens, output_tokens, model, None, measured)
@@ -154,7 +171,9 @@ def model_error(kind: str, message: str) -> Turn:
     return Turn(error=(kind, message))
 
 
-def agent_run(script: Sequence[Entry], *, agent: str | None = None, question: str = "Do the task.", ended: bool = True) -> Run:
+def agent_run(
+    script: Sequence[Entry], *, agent: str | None = None, question: str = "Do the task.", ended: bool = True
+) -> Run:
     """One run of several in a case."""
     return Run(script, agent, question, ended)
 
@@ -173,10 +192,21 @@ def _speaking(run: Run, name: str, declares: bool) -> Speaking:
             history = [*history, {"role": "user", "parts": [_words(entry.text)]}]
             continue
         calls = [(f"call_{number}_{place}", call) for place, call in enumerate(entry.calls)]
-        answer = {"role": "assistant", "parts": ([_words(entry.text)] if entry.text else []) + [_asked(i, c) for i, c in calls]}
+        answer = {
+            "role": "assistant",
+            "parts": ([_words(entry.text)] if entry.text else []) + [_asked(i, c) for i, c in calls],
+        }
         size = entry.input_tokens if entry.input_tokens is not None else 500 + len(str(history)) // 4
         callings.append(
-            Calling(entry.model, history, None if entry.error else answer, size if entry.measured else None, entry.output_tokens, entry.error, calls)
+            Calling(
+                entry.model,
+                history,
+                None if entry.error else answer,
+                size if entry.measured else None,
+                entry.output_tokens,
+                entry.error,
+                calls,
+            )
         )
         if entry.error is None:
             history = [*history, answer]
@@ -195,13 +225,3 @@ def _asked(call_id: str, call: Call) -> dict[str, Any]:
 def _answered(call_id: str, call: Call) -> dict[str, Any]:
     part = {"type": "tool_call_response", "id": call_id, "response": call.result}
     return {**part, "is_error": True} if call.error else part
-
-
-__all__ = [
-    # cases
-    "Case", "Found", "DIALECTS", "load",
-    # the words of a script
-    "tool_call", "turn", "says", "user", "model_error", "agent_run",
-    # what they make
-    "Call", "Entry", "Run", "Turn", "User",
-]  # fmt: skip

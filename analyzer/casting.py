@@ -67,27 +67,74 @@ def _spans(run: Speaking, seed: str, number: int, words: Dialect) -> list[Span]:
         at = start + place * _TURN_NS
         own = _id(8, seed, number, place)
         status, events = _flag(calling.error)
-        out.append(_span(trace, own, root, f"chat {calling.model}", at, at + _TURN_NS // 2, words.model(run, calling), status, events))
+        out.append(
+            _span(
+                trace,
+                own,
+                root,
+                f"chat {calling.model}",
+                at,
+                at + _TURN_NS // 2,
+                words.model(run, calling),
+                status,
+                events,
+            )
+        )
         for position, (call_id, call) in enumerate(calling.calls):
             if words.tool is None or not call.ran:
                 continue
             begins = at + _TURN_NS // 2 + (position + 1) * 1_000_000
             status, events = _flag((call.error, str(call.result)) if call.error else None)
             facts = words.tool(call_id, call)
-            out.append(_span(trace, _id(8, seed, number, place, position), root, f"execute_tool {call.name}", begins, begins + 500_000_000, facts, status, events))
+            out.append(
+                _span(
+                    trace,
+                    _id(8, seed, number, place, position),
+                    root,
+                    f"execute_tool {call.name}",
+                    begins,
+                    begins + 500_000_000,
+                    facts,
+                    status,
+                    events,
+                )
+            )
     end = start + (len(run.turns) + 1) * _TURN_NS
     facts = words.agent(run) | ({} if run.ended else {sc.PENDING: True})
     return [_span(trace, root, "", f"invoke_agent {run.agent}", start, end if run.ended else 0, facts, None, []), *out]
 
 
-def _span(trace: str, own: str, parent: str, name: str, start: int, end: int, facts: dict[str, Any], status: Status | None, events: list[Event]) -> Span:
-    return Span(trace, own, parent, name, 1, start, end, attributes({k: v for k, v in facts.items() if v is not None}), events, status)
+def _span(
+    trace: str,
+    own: str,
+    parent: str,
+    name: str,
+    start: int,
+    end: int,
+    facts: dict[str, Any],
+    status: Status | None,
+    events: list[Event],
+) -> Span:
+    return Span(
+        trace,
+        own,
+        parent,
+        name,
+        1,
+        start,
+        end,
+        attributes({k: v for k, v in facts.items() if v is not None}),
+        events,
+        status,
+    )
 
 
 def _flag(error: tuple[str, str] | None) -> tuple[Status | None, list[Event]]:
     if error is None:
         return None, []
-    return Status(2, error[1]), [Event("exception", 0, attributes({"exception.type": error[0], "exception.message": error[1]}))]
+    return Status(2, error[1]), [
+        Event("exception", 0, attributes({"exception.type": error[0], "exception.message": error[1]}))
+    ]
 
 
 def trace_id(seed: str, number: int) -> str:
@@ -133,11 +180,18 @@ def _usage(calling: Calling) -> dict[str, Any]:
 
 
 def _messages(calling: Calling) -> dict[str, Any]:
-    return {sc.INPUT_MESSAGES: _json(calling.history), sc.OUTPUT_MESSAGES: None if calling.answer is None else _json([calling.answer])}
+    return {
+        sc.INPUT_MESSAGES: _json(calling.history),
+        sc.OUTPUT_MESSAGES: None if calling.answer is None else _json([calling.answer]),
+    }
 
 
 def _definitions(run: Speaking) -> str | None:
-    return None if run.declared is None else _json([{"type": "function", "name": name, "parameters": {}} for name in run.declared])
+    return (
+        None
+        if run.declared is None
+        else _json([{"type": "function", "name": name, "parameters": {}} for name in run.declared])
+    )
 
 
 def _tool(call_id: str, call: Any) -> dict[str, Any]:
@@ -172,7 +226,10 @@ def _sdk_tool(call_id: str, call: Any) -> dict[str, Any]:
 def _old_model(run: Speaking, calling: Calling) -> dict[str, Any]:
     facts: dict[str, Any] = {sc.OPERATION: sc.CHAT, "gen_ai.system": "anthropic", sc.REQUEST_MODEL: calling.model}
     if not calling.error and calling.input_tokens is not None:
-        facts |= {"gen_ai.usage.prompt_tokens": calling.input_tokens, "gen_ai.usage.completion_tokens": calling.output_tokens}
+        facts |= {
+            "gen_ai.usage.prompt_tokens": calling.input_tokens,
+            "gen_ai.usage.completion_tokens": calling.output_tokens,
+        }
     for number, message in enumerate(calling.history):
         facts |= _numbered(f"gen_ai.prompt.{number}", message)
     if calling.answer is not None:
@@ -197,7 +254,12 @@ def _numbered(prefix: str, message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _old_tool(call_id: str, call: Any) -> dict[str, Any]:
-    facts = {sc.OPERATION: sc.EXECUTE_TOOL, sc.TOOL_NAME: call.name, sc.TOOL_CALL_ID: call_id, "tool_arguments": _json(call.arguments)}
+    facts = {
+        sc.OPERATION: sc.EXECUTE_TOOL,
+        sc.TOOL_NAME: call.name,
+        sc.TOOL_CALL_ID: call_id,
+        "tool_arguments": _json(call.arguments),
+    }
     return facts if call.error else {**facts, "tool_response": _json(call.result)}
 
 
@@ -209,7 +271,11 @@ def _oi_agent(run: Speaking) -> dict[str, Any]:
 
 
 def _oi_model(run: Speaking, calling: Calling) -> dict[str, Any]:
-    facts: dict[str, Any] = {"openinference.span.kind": "LLM", "llm.model_name": calling.model, "llm.provider": "anthropic"}
+    facts: dict[str, Any] = {
+        "openinference.span.kind": "LLM",
+        "llm.model_name": calling.model,
+        "llm.provider": "anthropic",
+    }
     if not calling.error and calling.input_tokens is not None:
         facts |= {"llm.token_count.prompt": calling.input_tokens, "llm.token_count.completion": calling.output_tokens}
     for number, message in enumerate(calling.history):
@@ -227,12 +293,19 @@ def _oi_message(prefix: str, message: dict[str, Any]) -> dict[str, Any]:
     for name, value in facts.items():
         head, call, tail = name.partition(".tool_calls.")
         place, _, leaf = tail.partition(".")
-        renamed[f"{head}{call}{place}.tool_call.{leaf if leaf == 'id' else 'function.' + leaf}" if call else name] = value
+        renamed[f"{head}{call}{place}.tool_call.{leaf if leaf == 'id' else 'function.' + leaf}" if call else name] = (
+            value
+        )
     return renamed
 
 
 def _oi_tool(call_id: str, call: Any) -> dict[str, Any]:
-    facts = {"openinference.span.kind": "TOOL", "tool.name": call.name, "tool.id": call_id, "input.value": _json(call.arguments)}
+    facts = {
+        "openinference.span.kind": "TOOL",
+        "tool.name": call.name,
+        "tool.id": call_id,
+        "input.value": _json(call.arguments),
+    }
     return facts if call.error else {**facts, "output.value": _json(call.result)}
 
 
@@ -244,7 +317,11 @@ def _tl_agent(run: Speaking) -> dict[str, Any]:
 
 
 def _tl_tool(_: str, call: Any) -> dict[str, Any]:
-    facts = {"traceloop.span.kind": "tool", "traceloop.entity.name": call.name, "traceloop.entity.input": _json(call.arguments)}
+    facts = {
+        "traceloop.span.kind": "tool",
+        "traceloop.entity.name": call.name,
+        "traceloop.entity.input": _json(call.arguments),
+    }
     return facts if call.error else {**facts, "traceloop.entity.output": _json(call.result)}
 
 
@@ -253,7 +330,10 @@ def _tl_tool(_: str, call: Any) -> dict[str, Any]:
 
 def _hashed_model(run: Speaking, calling: Calling) -> dict[str, Any]:
     words = "".join(p["content"] for p in (calling.answer or {"parts": []})["parts"] if p["type"] == "text")
-    asked = [[i, c.name, _hex(sameness.call_key(c.name, c.arguments)), _hex(sameness.loose_call_key(c.name, c.arguments))] for i, c in calling.calls]
+    asked = [
+        [i, c.name, _hex(sameness.call_key(c.name, c.arguments)), _hex(sameness.loose_call_key(c.name, c.arguments))]
+        for i, c in calling.calls
+    ]
     return {
         **_request(calling),
         **_usage(calling),

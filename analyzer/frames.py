@@ -50,22 +50,26 @@ class Frames:
 
     @cached_property
     def runs(self) -> pl.DataFrame:
-        """One row is one run: its first span's agent, the model of its first model call, and the sums over its model calls.
+        """One row is one run: its first span's agent (or name), the model of its first model call, and the sums over its model calls.
 
         `cost_usd` is the sum of what is known; `unpriced_calls` says how many calls are not in it.
         """
-        calls = self.model_calls.group_by("run_key", maintain_order=True).agg(
-            model_calls=pl.len(),
-            unpriced_calls=pl.col("cost_usd").null_count(),
-            cost_usd=pl.col("cost_usd").sum(),
-            input_tokens=pl.col("input_tokens").sum(),
-            last_step=pl.col("step").last(),
-            last_turn=pl.col("turn").last(),
+        calls = (
+            self.model_calls.with_columns(pl.col("run_key").set_sorted())
+            .group_by("run_key", maintain_order=True)
+            .agg(
+                model_calls=pl.len(),
+                unpriced_calls=pl.col("cost_usd").null_count(),
+                cost_usd=pl.col("cost_usd").sum(),
+                input_tokens=pl.col("input_tokens").sum(),
+                last_step=pl.col("step").last(),
+                last_turn=pl.col("turn").last(),
+            )
         )
-        first = self.rows("step = 0", ["run_key", "agent_name", "ended: end_ns IS NOT NULL"])
-        model = self.rows("kind = 'model' AND turn = 1", ["run_key", "model: coalesce(response_model, request_model)"])
+        first = self.rows("step = 0", ["agent: coalesce(agent_name, name)"])
+        model = self.rows("kind = 'model' AND turn = 1", ["model: coalesce(response_model, request_model)"])
         return (
-            calls.join(first.select("run_key", "agent_name", "ended"), on="run_key", how="left")
+            calls.join(first.select("run_key", "agent"), on="run_key", how="left")
             .join(model.select("run_key", "model"), on="run_key", how="left")
             .sort("run_key")
         )
@@ -73,52 +77,82 @@ class Frames:
     @cached_property
     def models(self) -> pl.DataFrame:
         """One row is one model: how many calls it answered and how many of them have input tokens."""
-        return self._con.sql(
+        return self.ask(
             "SELECT coalesce(response_model, request_model) AS model, count(*) AS calls, count(input_tokens) AS measured "
             f"FROM spans WHERE kind = 'model' AND {_COUNTED} AND {self._span} GROUP BY ALL ORDER BY ALL"
-        ).pl()
+        )
 
-    def calls(self, columns: Sequence[str], runs: pl.Series | None = None) -> pl.DataFrame:
-        """One row is one tool call (of the runs numbered in `runs`, if given), with the columns named as for `rows`.
+    def calls(self, columns: Sequence[str], runs: pl.Series | None = None, where: str = "true") -> pl.DataFrame:
+        """One row is one tool call for which `where` holds (of the runs numbered in `runs`, if given), with columns as for `rows`.
 
         `turn` is the turn that asked for it. In a run without recorded model calls each tool call is a turn of its own: `turn` is its step.
         """
-        calls = self.rows(_VIEWS["tool_calls"], columns, runs)
-        last = (pl.col("run_key") != pl.col("run_key").shift(-1)).fill_null(True)
-        lonely = calls.filter(last & (pl.col("turn") == 0))["run_key"]
-        if lonely.is_empty():
+        calls = self.rows(f"{_VIEWS['tool_calls']} AND ({where})", columns, runs)
+        early = calls.filter(turn=0)["run_key"].unique()
+        if early.is_empty():
             return calls
-        return calls.with_columns(turn=pl.when(pl.col("run_key").is_in(lonely.implode())).then("step").otherwise("turn"))
+        talking = self.rows(f"{_VIEWS['model_calls']} AND turn = 1", [], early)["run_key"]
+        lonely = (pl.col("turn") == 0) & ~pl.col("run_key").is_in(talking.implode())
+        return calls.with_columns(turn=pl.when(lonely).then("step").otherwise("turn"))
 
     def rows(self, where: str, columns: Sequence[str], runs: pl.Series | None = None) -> pl.DataFrame:
         """One row is one span (duplicates left out) for which `where` holds, of the runs numbered in `runs` if given; ordered.
 
-        A column is a name, or `name: SQL expression`. `run_key`, `step` and `turn` are always there. `contents` is joined where a column needs it.
+        A column is a name, or `name: SQL expression`. `run_key`, `step` and `turn` are always there. `contents` is
+        joined where a column needs it.
         """
         named = dict(_named(c) for c in (*_ALWAYS, *columns))
         chosen = ", ".join(f"{expression} AS {name}" for name, expression in named.items())
         source = "spans LEFT JOIN contents USING (span_key)" if "contents." in chosen else "spans"
-        return in_order(self._ask(f"SELECT {chosen} FROM {source} WHERE ({where}) AND {_COUNTED} AND {self._span}", runs))
+        return in_order(
+            self._ask(f"SELECT {chosen} FROM {source} WHERE ({where}) AND {_COUNTED} AND {self._span}", runs)
+        )
+
+    def at(self, places: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+        """`places` (with `run_key`, `step`), in their order, with further columns of those spans, named as for `rows`."""
+        named = dict(_named(c) for c in columns)
+        chosen = ", ".join(f"{expression} AS {name}" for name, expression in named.items())
+        # Row numbers first, then the rows: text is unpacked for the wanted rows only.
+        rows = "SELECT s.rowid FROM wanted w JOIN spans s USING (run_key, step)" if len(places) else "SELECT -1"
+        found = self.ask(
+            f"SELECT run_key, step, {chosen} FROM spans WHERE rowid IN ({rows})",
+            wanted=places.select("run_key", "step").unique(),
+        )
+        return places.join(found, on=["run_key", "step"], how="left", maintain_order="left")
 
     def said(self, calls: pl.DataFrame) -> pl.DataFrame:
-        """One row is one tool call of `calls` (`run_key`, `step`), with its `arguments` and its `result`, from its span or from the messages around it."""
-        return self.ask(
-            "SELECT w.run_key, w.step, coalesce(c.arguments, q.arguments) AS arguments, coalesce(c.result, r.result) AS result "
-            "FROM wanted w JOIN spans s USING (run_key, step) LEFT JOIN contents c USING (span_key) "
-            "LEFT JOIN tool_requests q ON q.trace_id = s.trace_id AND q.tool_call_id = s.tool_call_id "
-            "LEFT JOIN tool_responses r ON r.trace_id = s.trace_id AND r.tool_call_id = s.tool_call_id "
-            "QUALIFY row_number() OVER (PARTITION BY w.run_key, w.step) = 1 ORDER BY w.run_key, w.step",
-            wanted=calls,
+        """`calls` (with `run_key`, `step`, `span_key`) with their `arguments` and `result`, as their spans or the
+        messages around them tell."""
+        own = self.ask(
+            "SELECT span_key, arguments, result FROM contents "
+            "WHERE rowid IN (SELECT rowid FROM contents WHERE span_key IN (SELECT span_key FROM wanted))",
+            wanted=calls.select("span_key").drop_nulls().unique(),
+        )
+        told = calls.join(own, on="span_key", how="left", maintain_order="left")
+        silent = told.filter(pl.col("arguments").is_null() | pl.col("result").is_null())
+        if silent.is_empty():
+            return told
+        around = self.ask(
+            "SELECT run_key, step, any_value(q.arguments) AS asked, any_value(r.result) AS answered FROM wanted w "
+            "LEFT JOIN tool_requests q ON q.trace_id = w.trace_id AND q.tool_call_id = w.tool_call_id "
+            "LEFT JOIN tool_responses r ON r.trace_id = w.trace_id AND r.tool_call_id = w.tool_call_id GROUP BY ALL",
+            wanted=self.at(silent.select("run_key", "step").unique(), ["trace_id", "tool_call_id"]),
+        )
+        return told.join(around, on=["run_key", "step"], how="left", maintain_order="left").select(
+            *calls.columns, arguments=pl.coalesce("arguments", "asked"), result=pl.coalesce("result", "answered")
         )
 
     def questions(self, runs: pl.Series) -> pl.DataFrame:
         """One row is a message of the user that a run's model saw for the first time at `step`, later than in its first request."""
         # New messages stand at the end of a request, so the last few are enough, and a long run stays linear.
         return self._ask(
-            "WITH seen AS (SELECT run_key, min(step) AS step, message_key FROM (SELECT run_key, step, unnest(input_keys[-8:]) AS message_key "
-            f"FROM spans JOIN contents USING (span_key) WHERE kind = 'model' AND {_COUNTED} AND {self._span} AND run_key IN (SELECT run_key FROM wanted_runs)) "
+            "WITH seen AS (SELECT run_key, min(step) AS step, message_key FROM (SELECT run_key, step, "
+            "unnest(input_keys[-8:]) AS message_key "
+            f"FROM spans JOIN contents USING (span_key) WHERE kind = 'model' AND {_COUNTED} AND {self._span} AND "
+            f"run_key IN (SELECT run_key FROM wanted_runs)) "
             "GROUP BY run_key, message_key) "
-            "SELECT DISTINCT run_key, step FROM seen JOIN messages USING (message_key) WHERE role = 'user' AND regexp_matches(body, '\"type\"\\s*:\\s*\"text\"') "
+            "SELECT DISTINCT run_key, step FROM seen JOIN messages USING (message_key) WHERE role = 'user' AND "
+            'regexp_matches(body, \'"type"\\s*:\\s*"text"\') '
             "AND step > (SELECT min(step) FROM seen AS s WHERE s.run_key = seen.run_key)",
             runs,
         ).sort("run_key", "step")
@@ -128,14 +162,17 @@ class Frames:
         for name, table in tables.items():
             self._con.register(name, table.to_arrow())
         try:
-            return self._con.sql(sql).pl()
+            answer: pl.DataFrame = self._con.sql(sql).pl()
+            return answer
         finally:
             for name in tables:
                 self._con.unregister(name)
 
     def _ask(self, sql: str, runs: pl.Series | None) -> pl.DataFrame:
         if runs is None:
-            return self._con.sql(sql).pl()
+            return self.ask(sql)
+        if runs.is_empty():
+            return self.ask(f"FROM ({sql}) LIMIT 0", wanted_runs=pl.DataFrame({"run_key": runs}))
         if "wanted_runs" not in sql:
             sql += " AND run_key IN (SELECT run_key FROM wanted_runs)"
         return self.ask(sql, wanted_runs=pl.DataFrame({"run_key": runs.unique()}))

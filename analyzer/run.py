@@ -1,7 +1,9 @@
 """The judgement: detectors over the runs of a store, to findings, outcomes and totals.
 
-Two halves, kept apart so that they can run on different machines: `judge_runs` looks at whole runs, a partition at a time, and yields the patterns
-found in them and one small row per run; `compare_runs` looks at those rows of all runs together. `judge` does both and makes values of them.
+Two halves, kept apart so that they can run on different machines: `judge_runs` looks at whole runs, a partition at a
+time, and yields the patterns
+found in them and one small row per run; `compare_runs` looks at those rows of all runs together. `judge` does both
+and makes values of them.
 """
 
 from __future__ import annotations
@@ -15,15 +17,16 @@ import duckdb
 import polars as pl
 
 from analyzer.detectors import chosen
-from analyzer.detectors.detector import LABELS, REQUIRED, Detector, Sight
+from analyzer.detectors.detector import LABELS, SAID, SAID_CHARS, Detector, Sight
 from analyzer.findings import Finding, Outcome, Report, Severity, State
-from analyzer.frames import Frames, columns_of, partitions
+from analyzer.frames import PARTITION_SPANS, Frames, columns_of, partitions
 from analyzer.totals import issues_of, lost_share, totals_of
 from analyzer.waste import Waste, spent_in
 from instrument.policy import Policy
 
 SPAN_IDS_SHOWN: Final = 100
 """Span ids that one finding names: the first ones and the last."""
+_IDENTITY: Final = ("trace_id", "run_id", "span_id", "agent_name", "span_key", "start_ns: coalesce(start_ns, 0)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +47,23 @@ def judge(
     *,
     select: Iterable[str] = (),
     ignore: Iterable[str] = (),
+    partition_spans: int = PARTITION_SPANS,
 ) -> Report:
-    """Everything the detectors find in the store behind `con`. Raises `UnknownDetector`, and `duckdb.Error` where the store cannot be read."""
+    """Everything the detectors find in the store behind `con`, judged in partitions of about so many spans.
+
+    Raises `UnknownDetector`, and `duckdb.Error` where the store cannot be read.
+    """
     policy = policy or Policy()
     detectors = chosen(select, ignore)
-    parts = [judge_runs(frames, policy, detectors) for frames in partitions(con, columns_of(d.reads for d in detectors))]
+    parts = [
+        judge_runs(frames, policy, detectors)
+        for frames in partitions(con, columns_of(d.reads for d in detectors), partition_spans)
+    ]
     compared = compare_runs(con, [p.summaries for p in parts], policy, detectors)
     trust = 1 - lost_share(con)
-    findings = [replace(f, confidence=round(f.confidence * trust, 3)) for part in (*parts, compared) for f in part.findings]
+    findings = [f for part in (*parts, compared) for f in part.findings]
+    if trust < 1:
+        findings = [replace(f, confidence=round(f.confidence * trust, 3)) for f in findings]
     return Report(
         findings=tuple(sorted(findings, key=_worst_first)),
         outcomes=tuple(_outcome(d, [p.sights[d.slug] for p in parts], trust) for d in detectors),
@@ -65,7 +77,12 @@ def judge_runs(frames: Frames, policy: Policy, detectors: Sequence[Detector]) ->
     patterns = [(d, d.find(frames, policy)) for d in detectors if d.find is not None]
     findings, useless = _findings(frames, patterns)
     compares = any(d.compare is not None for d in detectors)
-    return Partition(findings, frames.runs if compares else pl.DataFrame(), {d.slug: d.sight(frames, policy) for d in detectors}, useless)
+    return Partition(
+        findings,
+        frames.runs if compares else pl.DataFrame(),
+        {d.slug: d.sight(frames, policy) for d in detectors},
+        useless,
+    )
 
 
 def compare_runs(
@@ -84,18 +101,20 @@ def compare_runs(
 # --- patterns to findings ---------------------------------------------------------------------------------------------
 
 
-def _findings(frames: Frames, patterns: Sequence[tuple[Detector, pl.DataFrame]]) -> tuple[tuple[Finding, ...], pl.DataFrame]:
+def _findings(
+    frames: Frames, patterns: Sequence[tuple[Detector, pl.DataFrame]]
+) -> tuple[tuple[Finding, ...], pl.DataFrame]:
     """Findings out of patterns, and the useless turns that they name, each once."""
     found = [_numbered(d, rows) for d, rows in patterns if len(rows)]
     if not found:
         return (), pl.DataFrame()
-    common = pl.concat([rows.select("run_key", "steps", "useless_turns") for _, rows in found])
+    common = pl.concat([rows.select("run_key", "steps", "useless_turns", "talks") for _, rows in found])
     common = common.with_row_index("pattern")
     labels = _labels(frames, common)
     turns = common.select("pattern", "run_key", turn="useless_turns").explode("turn").drop_nulls()
     spent = spent_in(frames, turns.select("run_key", "turn").unique())
     waste = Waste.by_pattern(turns, spent)
-    findings = []
+    findings: list[Finding] = []
     for detector, rows in found:
         for row in rows.iter_rows(named=True):
             findings.append(_finding(detector, row, labels[len(findings)], waste.get(len(findings))))
@@ -104,28 +123,26 @@ def _findings(frames: Frames, patterns: Sequence[tuple[Detector, pl.DataFrame]])
 
 def _numbered(detector: Detector, rows: pl.DataFrame) -> tuple[Detector, pl.DataFrame]:
     claims = pl.col("useless_turns") if "useless_turns" in rows.columns else pl.lit(None)
-    return detector, rows.with_columns(pl.col("steps").cast(pl.List(pl.Int32)), useless_turns=claims.cast(pl.List(pl.Int32)))
+    return detector, rows.with_columns(
+        pl.col("steps").cast(pl.List(pl.Int32)),
+        useless_turns=claims.cast(pl.List(pl.Int32)),
+        talks=pl.lit(any(name in SAID for name in detector.evidence)),
+    )
 
 
 def _labels(frames: Frames, patterns: pl.DataFrame) -> list[dict[str, Any]]:
     """Ids, names and texts of the spans of each pattern, in the order of `patterns`."""
-    shown = patterns.select("pattern", "run_key", step=pl.col("steps").list.head(SPAN_IDS_SHOWN - 1)).explode("step")
-    last = patterns.select("pattern", "run_key", step=pl.col("steps").list.last())
-    wanted = pl.concat([shown, last]).drop_nulls().unique().with_columns(first=pl.col("step") == pl.col("step").min().over("pattern"))
-    ids = frames.ask(
-        "SELECT w.pattern, list(s.span_id ORDER BY s.step) AS span_ids FROM wanted w JOIN spans s USING (run_key, step) GROUP BY w.pattern ORDER BY w.pattern",
-        wanted=wanted,
+    steps = pl.col("steps")
+    shown = pl.when(steps.list.len() > SPAN_IDS_SHOWN).then(
+        pl.concat_list(steps.list.head(SPAN_IDS_SHOWN - 1), steps.list.last())
     )
-    texts = ", ".join(f"{sql} AS {name}" for name, sql in LABELS.items())
-    facts = frames.ask(
-        f"SELECT s.trace_id, s.run_id, s.span_id, s.agent_name, coalesce(s.start_ns, 0) AS start_ns, {texts} FROM wanted w "
-        "JOIN spans s USING (run_key, step) LEFT JOIN contents c USING (span_key) "
-        "LEFT JOIN tool_requests q ON q.trace_id = s.trace_id AND q.tool_call_id = s.tool_call_id "
-        "LEFT JOIN tool_responses r ON r.trace_id = s.trace_id AND r.tool_call_id = s.tool_call_id "
-        "QUALIFY row_number() OVER (PARTITION BY w.pattern) = 1 ORDER BY w.pattern",
-        wanted=wanted.filter("first"),
-    )
-    return [{**fact, "span_ids": tuple(span_ids)} for fact, span_ids in zip(facts.iter_rows(named=True), ids["span_ids"].to_list(), strict=True)]
+    spans = patterns.select("pattern", "run_key", "talks", step=shown.otherwise(steps)).explode("step")
+    texts = [f"{name}: {sql}" for name, sql in LABELS.items()]
+    told = frames.at(spans, [*_IDENTITY, *texts]).group_by("pattern", maintain_order=True)
+    first = told.agg(pl.exclude("span_id").first(), pl.col("span_id").first(), span_ids="span_id")
+    said = frames.said(first.filter("talks")).select("pattern", pl.col(*SAID).str.head(SAID_CHARS))
+    facts = first.join(said, on="pattern", how="left", maintain_order="left")
+    return list(facts.iter_rows(named=True))
 
 
 def _finding(detector: Detector, row: dict[str, Any], label: dict[str, Any], waste: Waste | None) -> Finding:
@@ -135,7 +152,8 @@ def _finding(detector: Detector, row: dict[str, Any], label: dict[str, Any], was
         detector=detector.slug,
         severity=Severity(row["severity"]),
         confidence=row["confidence"],
-        **{name: label[name] for name in ("trace_id", "run_id", "agent_name", "span_ids", "start_ns")},
+        span_ids=tuple(label["span_ids"]),
+        **{name: label[name] for name in ("trace_id", "run_id", "agent_name", "start_ns")},
         first_step=row["steps"][0],
         last_step=row["steps"][-1],
         first_turn=row["first_turn"],
@@ -157,7 +175,14 @@ def _fingerprint(*facts: str | None) -> str:
 
 def _worst_first(finding: Finding) -> tuple[Any, ...]:
     expense = finding.wasted_cost_usd if finding.wasted_cost_usd is not None else finding.evidence.get("cost_usd")
-    return (-finding.severity.rank, -(expense or 0), -(finding.wasted_tokens or 0), -finding.confidence, finding.start_ns, finding.fingerprint)
+    return (
+        -finding.severity.rank,
+        -(expense or 0),
+        -(finding.wasted_tokens or 0),
+        -finding.confidence,
+        finding.start_ns,
+        finding.fingerprint,
+    )
 
 
 def _outcome(detector: Detector, sights: Iterable[Sight], trust: float) -> Outcome:
@@ -169,7 +194,9 @@ def _outcome(detector: Detector, sights: Iterable[Sight], trust: float) -> Outco
         return Outcome(detector=detector.slug, state=State.COMPLETE, known=1.0)
     reasons = [detector.unseen] if sight.known < sight.checked else []
     reasons += ["spans were lost or could not be read"] if trust < 1 else []
-    return Outcome(detector=detector.slug, state=State.PARTIAL if sight.known else State.BLIND, known=known, reason="; ".join(reasons))
-
-
-__all__ = ["REQUIRED", "SPAN_IDS_SHOWN", "Partition", "compare_runs", "judge", "judge_runs"]
+    return Outcome(
+        detector=detector.slug,
+        state=State.PARTIAL if sight.known else State.BLIND,
+        known=known,
+        reason="; ".join(reasons),
+    )

@@ -12,7 +12,7 @@ from analyzer.frames import Frames
 _SPENT = """
 WITH calls AS (
     SELECT run_key, kind, input_tokens + output_tokens AS tokens, cost_usd, start_ns, end_ns,
-        if(max(turn) FILTER (kind = 'tool') OVER (PARTITION BY run_key) = 0, step, turn) AS turn
+        if(max(turn) OVER (PARTITION BY run_key) = 0, step, turn) AS turn
     FROM spans WHERE duplicate_of IS NULL AND kind IN ('model', 'tool') AND run_key IN (SELECT run_key FROM wanted)
 )
 SELECT c.run_key, c.turn::INTEGER AS turn,
@@ -44,4 +44,8 @@ class Waste:
 
 def spent_in(frames: Frames, turns: pl.DataFrame) -> pl.DataFrame:
     """One row is one turn of `turns` (`run_key`, `turn`), with `tokens` (input and output), `cost_usd` and `seconds`; null is not known."""
-    return frames.ask(_SPENT, wanted=turns).with_columns(pl.col("run_key", "turn").cast(pl.Int32))
+    if turns.is_empty():
+        return turns.with_columns(
+            tokens=pl.lit(None, pl.Int64), cost_usd=pl.lit(None, pl.Float64), seconds=pl.lit(None, pl.Float64)
+        )
+    return frames.ask(_SPENT, wanted=turns)

@@ -17,7 +17,8 @@ def window_of(model: str, own: Mapping[str, int]) -> int | None:
 
 @cache
 def _published(model: str) -> int | None:
-    """Window of the model as genai-prices has it (its `context_window`, from the providers' model pages), under whatever name a provider gives it."""
+    """Window of the model as genai-prices has it (its `context_window`, from the providers' model pages), under
+    whatever name a provider gives it."""
     from genai_prices.data_snapshot import get_snapshot  # a third of a second, and only for this
 
     for name in dict.fromkeys((model, model.rsplit("/", 1)[-1])):

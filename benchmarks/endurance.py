@@ -119,7 +119,9 @@ def crowd(processes: int, seconds: float, folder: Path) -> list[str]:
         wrong.append(f"{rows - distinct} spans are in the store twice")
     if tools != noted:
         wrong.append(f"{noted} tool spans ended, {tools} are in the store")
-    print(f"{processes} processes for {seconds:.0f} s: {tools:,} tool spans, {polls} polls, {len(wrong)} broken promises")
+    print(
+        f"{processes} processes for {seconds:.0f} s: {tools:,} tool spans, {polls} polls, {len(wrong)} broken promises"
+    )
     return wrong
 
 
@@ -137,7 +139,9 @@ def main() -> int:
         record_until_told(Path(database), Path(ledger), float(until[0]) if until else None)
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        wrong = kills(args.kills, Path(folder), random.Random(args.seed)) + crowd(args.processes, args.seconds, Path(folder))
+        wrong = kills(args.kills, Path(folder), random.Random(args.seed)) + crowd(
+            args.processes, args.seconds, Path(folder)
+        )
     for line in wrong:
         print(line)
     return 1 if wrong else 0

@@ -1,7 +1,7 @@
 """`watch(client)`: what the Anthropic SDK's own spans lack, at a lower price than its content mode.
 
-The SDK's span stays as it is, without content. A middleware keeps the bytes of the request and of the response, which exist anyway; when the
-span has ended they are turned into messages, tool definitions and billing details for its line in the journal. Nothing is patched.
+The SDK's span stays as it is, without content. A middleware keeps the bytes of the request and of the response, which exist anyway; when
+the span has ended they are turned into messages, tool definitions and billing details for its line in the journal. Nothing is patched.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import inspect
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import httpx2
 import orjson
@@ -35,20 +35,18 @@ _STREAM_BYTES: Final = 64_000_000
 def watch(client: Client) -> Client:
     """A client like `client` whose calls are recorded with messages, tool definitions, web searches and speed.
 
-    Works for `Anthropic`, `AsyncAnthropic` and their platform variants, before and after `record()`. Of the client's options only the content mode of
-    its OpenTelemetry spans changes; if they were switched off, they are on. Watching a watched client changes nothing.
+    Works for `Anthropic`, `AsyncAnthropic` and their platform variants, best after `record()`. Of the client's options only the content
+    mode of its OpenTelemetry spans changes; if they were off, they are on. Watching a watched client changes nothing.
     """
     if any(isinstance(m, (_Watch, _AsyncWatch)) for m in client.middleware):
         return client
-    options = client.open_telemetry
-    traces = {**options["traces"], "enabled": True, "content_mode": "metadata_only"}
+    options: Any = client.open_telemetry
+    options["traces"].update(enabled=True, content_mode="metadata_only")
     if "tracer_provider" not in options and (provider := tracing.provider_in_use()) is not None:
         options["tracer_provider"] = provider
-    watcher = _AsyncWatch() if _is_async(client) else _Watch()
-    return client.with_options(
-        middleware=[*client.middleware, watcher],  # innermost: sees what is really sent
-        open_telemetry={**options, "traces": traces},  # type: ignore[typeddict-item]
-    )
+    watcher: Any = _AsyncWatch() if _is_async(client) else _Watch()
+    # Innermost: it sees what is really sent.
+    return cast("Client", client.with_options(middleware=[*client.middleware, watcher], open_telemetry=options))
 
 
 def _is_async(client: Any) -> bool:
@@ -167,7 +165,7 @@ def _json(value: Any) -> str:
 
 
 def _decoded(data: bytes, encoding: str) -> bytes:
-    """A body as it came over the wire, uncompressed. May be cut short: what can be read is. Raises `ValueError` for an encoding we cannot read."""
+    """A body as it came over the wire, uncompressed, as far as it came. Raises `ValueError` for an encoding we cannot read."""
     match encoding.lower():
         case "" | "identity":
             return data

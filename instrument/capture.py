@@ -73,8 +73,11 @@ def as_json(value: Any) -> tuple[str, int]:
 def _json(value: Any) -> str:
     try:
         return orjson.dumps(value, default=_plain, option=_OPTIONS).decode()
-    except Exception:  # noqa: BLE001 - a number of 80 digits, a lone surrogate, a cycle, an object that lies: the next way takes more
-        pass
+    except Exception:  # noqa: BLE001 - a number of 80 digits, a lone surrogate, a cycle, an object that lies
+        return _json_slowly(value)
+
+
+def _json_slowly(value: Any) -> str:
     try:
         text = json.dumps(value, default=_plain, ensure_ascii=False, allow_nan=False, skipkeys=True)
         return orjson.dumps(orjson.loads(text.encode("utf-8", "replace"))).decode()

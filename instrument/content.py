@@ -54,14 +54,15 @@ _FAMILIES: Final = (
     "langfuse.trace.",
     "traceloop.association.properties.",
 )
-_KEPT: Final = frozenset(name for column, names in TEXT.items() if column not in _COLUMNS for name in names)
+LABELS: Final = frozenset(name for column, names in TEXT.items() if column not in _COLUMNS for name in names)
+"""Names whose values are ids, models, tools and the like: written in every mode and left alone by redaction."""
 _LONGEST_LABEL: Final = 200
 """A string with more characters than this is content, whatever its name."""
 
 
 def is_content(name: str, value: Any) -> bool:
     """Whether an attribute says what was said, as opposed to who, when, how much."""
-    if name in _KEPT or isinstance(value, (bool, int, float)):
+    if name in LABELS or isinstance(value, (bool, int, float)):
         return False
     return name in _NAMES or name.startswith(_FAMILIES) or not _is_label(value)
 
@@ -79,12 +80,9 @@ def without(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in attributes.items() if not is_content(k, v)}
 
 
-def may_hide_secrets(name: str) -> bool:
-    """False for the names whose values are ids, models, tools and the like, which redaction leaves alone."""
-    return name not in _KEPT
-
-
-def keys_of(attributes: Mapping[str, Any], *, failed: bool, message: str | None) -> dict[str, Any]:
+def keys_of(
+    attributes: Mapping[str, Any], *, failed: bool, error_type: str | None, message: str | None
+) -> dict[str, Any]:
     """What stands in the place of content in `hashed` mode: the keys of `instrument.sameness`, as `semconv` names them.
 
     Computed from the same (redacted) text that `full` would have written, so that both modes give the same findings.
@@ -107,8 +105,8 @@ def keys_of(attributes: Mapping[str, Any], *, failed: bool, message: str | None)
         read = sameness.result_text(result) or ""
         _put_keys(found, (semconv.RESULT_KEY, sameness.result_key(read)))
         found[semconv.RESULT_CHARS] = len(read)
-    if failed or sameness.says_error(result):
-        found[semconv.FAILURE_KIND] = sameness.failure_kind(text("error_type") if failed else None, message or result)
+    if tool is not None and (failed or sameness.says_error(result)):
+        found[semconv.FAILURE_KIND] = sameness.failure_kind(error_type if failed else None, message or result)
     if (definitions := _decoded(text("tool_definitions"))) is not None:
         found[semconv.DECLARED_TOOLS] = orjson.dumps([n for d in definitions if (n := _tool_name(d))]).decode()
     if (answered := _decoded(text("output_messages"))) is not None:

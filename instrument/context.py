@@ -24,6 +24,8 @@ class Run:
     agent_name: str | None = None
     user_id: str | None = None
     conversation_id: str | None = None
+    span_id: int | None = None
+    """The same number as OpenTelemetry has it; None where only decorators know the run."""
 
 
 NOBODY: Final = Run()
@@ -34,20 +36,20 @@ current_run: ContextVar[Run] = ContextVar("flyball_run", default=NOBODY)
 @contextlib.contextmanager
 def user(user_id: str) -> Iterator[None]:
     """Everything recorded inside belongs to this user."""
-    with _changed(user_id=user_id):
+    with _set(replace(current_run.get(), user_id=user_id)):
         yield
 
 
 @contextlib.contextmanager
 def conversation(conversation_id: str) -> Iterator[None]:
     """Everything recorded inside belongs to this conversation."""
-    with _changed(conversation_id=conversation_id):
+    with _set(replace(current_run.get(), conversation_id=conversation_id)):
         yield
 
 
 @contextlib.contextmanager
-def _changed(**fields: str) -> Iterator[None]:
-    token = current_run.set(replace(current_run.get(), **fields))
+def _set(run: Run) -> Iterator[None]:
+    token = current_run.set(run)
     try:
         yield
     finally:

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, TypeVar, overload
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from typing import Any, Protocol, TypeVar, overload
 
 from instrument import semconv
 from instrument.call import Call, Spec, current
 
 F = TypeVar("F", bound=Callable[..., Any])
-Decorator = Callable[[F], F]
+
+
+class Decorator(Protocol):
+    """What a decorator with arguments returns: it gives back a function of the same type."""
+
+    def __call__(self, fn: F, /) -> F:
+        """The function, recorded."""
+        ...
 
 
 @overload
 def agent(fn: F, /) -> F: ...
 @overload
-def agent(
-    *, name: str | None = None, user_id: str | None = None, conversation_id: str | None = None
-) -> Decorator[F]: ...
+def agent(*, name: str | None = None, user_id: str | None = None, conversation_id: str | None = None) -> Decorator: ...
 def agent(
     fn: Any = None, /, *, name: str | None = None, user_id: str | None = None, conversation_id: str | None = None
 ) -> Any:
@@ -38,7 +43,7 @@ def agent(
 @overload
 def tool(fn: F, /) -> F: ...
 @overload
-def tool(*, name: str | None = None) -> Decorator[F]: ...
+def tool(*, name: str | None = None) -> Decorator: ...
 def tool(fn: Any = None, /, *, name: str | None = None) -> Any:
     """A function that is a tool. Records arguments as JSON by parameter name, and the result; an exception makes the call a failed one.
 
@@ -50,12 +55,12 @@ def tool(fn: Any = None, /, *, name: str | None = None) -> Any:
 @overload
 def model(fn: F, /) -> F: ...
 @overload
-def model(*, name: str | None = None, provider: str | None = None) -> Decorator[F]: ...
+def model(*, name: str | None = None, provider: str | None = None) -> Decorator: ...
 def model(fn: Any = None, /, *, name: str | None = None, provider: str | None = None) -> Any:
     """A function that calls a model. Not needed around clients that make spans themselves, such as Anthropic's.
 
-    `name` is the model's, unless the function has a parameter `model`. Of the other parameters `messages` (or `prompt`), `system` and `tools` are
-    understood. Token counts come from a returned message (Anthropic's, or anything that looks like one) or from `instrument.usage(...)`.
+    `name` is the model's, unless the function has a parameter `model`. Of the other parameters `messages` (or `prompt`), `system` and
+    `tools` are understood. Token counts come from a returned message (Anthropic's, or one that looks like it) or from `instrument.usage`.
     """
     return _decorator(fn, semconv.CHAT, name, provider=provider)
 
@@ -72,7 +77,7 @@ def usage(
     finish_reason: str | None = None,
     cost_usd: float | None = None,
 ) -> None:
-    """Says what the model call around it used. `input_tokens` are all of them, those of the prompt cache included. Outside of one: does nothing."""
+    """Says what the model call around it used; does nothing outside of one. `input_tokens` includes those of the prompt cache."""
     call = current()
     if call is None:
         return
@@ -152,7 +157,7 @@ def _coroutine(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
 
 def _generator(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
     @functools.wraps(fn)
-    def wrapper(*args: Any, **kwargs: Any) -> Iterator[Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         call = Call(spec, args, kwargs)
         inner = fn(*args, **kwargs)
         step, given = inner.send, None

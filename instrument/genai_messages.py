@@ -100,7 +100,7 @@ def tools(definitions: Any) -> list[dict[str, Any]]:
 
 
 def usage(found: Any) -> dict[str, Any]:
-    """Token counts of an Anthropic `usage` as `semconv` names them. Anthropic counts cache tokens beside the input, the conventions inside."""
+    """Token counts of an Anthropic `usage` by our names. Anthropic counts cache tokens beside the input, the conventions inside."""
     uncached = field(found, "input_tokens")
     read, written = field(found, "cache_read_input_tokens"), field(found, "cache_creation_input_tokens")
     split, details = field(found, "cache_creation"), field(found, "output_tokens_details")

@@ -1,8 +1,8 @@
 """The journal: what a process records, appended to its own file the moment it happens.
 
-`<database>.journal/<start>-<pid>-<random>.jsonl` holds OTLP JSON lines. Each process writes its own segment and holds an advisory lock on it
-for as long as it lives, so that anybody can tell a segment that still grows from one whose owner is dead. One `write` per line, straight to
-the kernel: killing the process loses nothing that was written. Nothing here ever raises into the program that is being recorded.
+`<database>.journal/<start>-<pid>-<random>.jsonl` holds OTLP JSON lines. Each process writes its own segment and holds an advisory lock on
+it for as long as it lives, so that anybody can tell a segment that still grows from one whose owner is dead. One `write` per line, straight
+to the kernel: killing the process loses nothing that was written. Nothing here ever raises into the program that is being recorded.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -57,7 +56,7 @@ class Journal:
         self._fd: int | None = None
         self._size = 0
         self._torn = False
-        self._next_try = 0.0
+        self._next_try, self._why = 0.0, ""
 
     def in_child(self) -> None:
         """To be called in a forked child: leaves the parent's segment alone and starts another one with the next line."""
@@ -105,7 +104,7 @@ class Journal:
             self._torn = False
         if self.unreported:
             facts = {semconv.LOST_SPANS: self.unreported, semconv.LOST_REASON: self.reason or "unknown"}
-            span = own_line(semconv.LOSS_SPAN, secrets.token_hex(16), secrets.token_hex(8), self._clock(), facts)
+            span = own_line(semconv.LOSS_SPAN, os.urandom(16).hex(), os.urandom(8).hex(), self._clock(), facts)
             line = _LOSS_PREFIX + span + TAIL
             written = os.write(fd, line)
             if written < len(line):
@@ -147,15 +146,15 @@ class Journal:
             self._release()
 
 
-def _new_segment(folder: Path, started_us: int) -> int:
+def _new_segment(folder: Path, started_us: int, lock: Callable[[int, int], object] = fcntl.flock) -> int:
     """A new file, opened and locked. Between the two an adopting process may take it for a dead one's and delete it: then another."""
     while True:
-        path = folder / f"{started_us}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
+        path = folder / f"{started_us}-{os.getpid()}-{os.urandom(4).hex()}.jsonl"
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with contextlib.suppress(
             OSError
         ):  # a file system without locks: nobody else gets one either, so nobody deletes it
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            lock(fd, fcntl.LOCK_EX)
         if os.fstat(fd).st_nlink:
             return fd
         os.close(fd)

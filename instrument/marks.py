@@ -1,7 +1,7 @@
 """Marks of spans that have started, written when a span has been open for a moment.
 
-A mark for every span would cost as much as the span's own line (measured: a third of a whole recorded pair of spans). So one is written only for
-what is still open after `DELAY_SECONDS`: every call that hangs is visible while it hangs, and the many that end at once cost nothing.
+A mark for every span would cost a third of what recording costs as a whole (measured with `benchmarks.recording`). So one is written only
+for what is still open after `DELAY_SECONDS`: every call that hangs is visible while it hangs, and the many that end at once cost nothing.
 """
 
 from __future__ import annotations
@@ -9,28 +9,31 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Generic, TypeVar
+
+T = TypeVar("T")
 
 DELAY_SECONDS: Final = 0.25
 
 
-class Marks:
-    """Open spans that have no mark yet, and the daemon thread that writes their marks."""
+class Marks(Generic[T]):
+    """Open spans that have no mark yet, and the daemon thread that hands them to `write`."""
 
-    def __init__(self) -> None:
+    def __init__(self, write: Callable[[T], None]) -> None:
+        self._write = write
         self.in_child()
 
     def in_child(self) -> None:
         """In a forked child the thread is gone, and the parent's open spans are the parent's to mark."""
-        self._waiting: dict[int, tuple[float, Callable[[], None]]] = {}
+        self._waiting: dict[int, T] = {}
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._idle = True
         self._closed = False
 
-    def add(self, span_id: int, write: Callable[[], None]) -> None:
-        """`write` will be called, in another thread, unless `drop` comes first."""
-        self._waiting[span_id] = (time.monotonic(), write)
+    def add(self, span_id: int, started: T) -> None:
+        """`write` will be called with `started`, in another thread, unless `drop` comes first."""
+        self._waiting[span_id] = started
         if self._idle:
             self._idle = False
             if self._thread is None:
@@ -49,12 +52,12 @@ class Marks:
 
     def _run(self) -> None:
         while not self._closed:
-            time.sleep(DELAY_SECONDS)
-            due = time.monotonic() - DELAY_SECONDS
             # A copy, because spans start and end meanwhile; list() of a dict is one step for other threads.
-            for span_id, (since, write) in list(self._waiting.items()):
-                if since <= due and self._waiting.pop(span_id, None) is not None:
-                    write()
+            before = list(self._waiting)
+            time.sleep(DELAY_SECONDS)
+            for span_id in before:
+                if (started := self._waiting.pop(span_id, None)) is not None:
+                    self._write(started)
             if not self._waiting:
                 self._wake.clear()
                 self._idle = True

@@ -94,7 +94,9 @@ def ended(
     fields["attributes"] = encoded(attributes)
     if events:
         fields["events"] = events
-    if getattr(span, "_links", True) and span.links:  # the public property takes a lock and a copy, nearly always of nothing
+    if (
+        getattr(span, "_links", True) and span.links
+    ):  # the public property takes a lock and a copy, nearly always of nothing
         fields["links"] = [_link(link) for link in span.links]
     if dropped := span.dropped_attributes:
         fields["droppedAttributesCount"] = dropped

@@ -1,6 +1,7 @@
 """The policy: every threshold of every failure mode, once. Guards, detectors, replay and alerts all read it from here.
 
-A policy is one frozen value. It comes from `flyball.toml` (or `[tool.flyball]` in `pyproject.toml`); what a file leaves out has the default.
+A policy is one frozen value. It comes from `flyball.toml` (or `[tool.flyball]` in `pyproject.toml`); what a file leaves out has
+the default.
 Each field names its unit and says in a sentence what it means; `docs/policy.md` is generated from these.
 """
 

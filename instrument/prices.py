@@ -20,8 +20,8 @@ from instrument.errors import PolicyError
 Rate = Annotated[float, Meta(ge=0)]
 
 GEO_MULTIPLIERS: Final = {("anthropic", "us"): 1.1}
-"""Anthropic bills requests pinned to US inference (`inference_geo: us`) at 1.1 times the rate (platform.claude.com, pricing, "Data residency");
-genai-prices 0.2.3 does not know it."""
+"""Anthropic bills requests pinned to US inference (`inference_geo: us`) at 1.1 times the rate
+(platform.claude.com, pricing, "Data residency"); genai-prices 0.2.3 does not know it."""
 _PROVIDERS: Final = {
     "gcp.vertex_ai": "google",
     "gcp.gemini": "google",
@@ -188,14 +188,8 @@ def _at(price: Any, start: int) -> float | None:
     """The price per unit of a request whose input is just above `start`; a tier covers the whole request."""
     if price is None:
         return None
-    tiers = getattr(price, "tiers", None)
-    if tiers is None:
-        return float(price)
-    return float(
-        max((t for t in tiers if t.start <= start and start > 0), key=lambda t: t.start, default=None).price
-        if any(t.start <= start for t in tiers) and start > 0
-        else price.base
-    )
+    price_of_tier = {tier.start: tier.price for tier in getattr(price, "tiers", ()) if 0 < tier.start <= start}
+    return float(price_of_tier[max(price_of_tier)] if price_of_tier else getattr(price, "base", price))
 
 
 @cache

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
 from instrument import otlp_line, semconv
-from instrument.content import Mode, keys_of, may_hide_secrets, without
+from instrument.content import LABELS, Mode, keys_of, without
 from instrument.context import Run
 from instrument.journal import Journal, folder_of
 from instrument.marks import Marks
@@ -66,7 +66,7 @@ class Recorder:
         self.content: Final = content
         self.journal = Journal(folder_of(path))
         self.checkpoints = Checkpoints(path, seconds=checkpoint_seconds)
-        self._marks = Marks()
+        self._marks = Marks(self._mark)
         self._redactor = redactor
         self._user_id = user_id
         self._prefixes = otlp_line.Prefixes()
@@ -82,12 +82,13 @@ class Recorder:
         context = span.context
         if context is None:
             return
-        if run.run_id == f"{context.span_id:016x}":
-            self._mark(span, attributes, run)
+        if run.span_id == context.span_id:
+            self._mark((span, attributes, run))
         else:
-            self._marks.add(context.span_id, lambda: self._mark(span, attributes, run))
+            self._marks.add(context.span_id, (span, attributes, run))
 
-    def _mark(self, span: ReadableSpan, attributes: Mapping[str, Any], run: Run) -> None:
+    def _mark(self, started: tuple[ReadableSpan, Mapping[str, Any], Run]) -> None:
+        span, attributes, run = started
         facts = {name: attributes[name] for name in _ON_MARKS if name in attributes}
         self._stamp(facts, run)
         facts[semconv.PENDING] = True
@@ -103,16 +104,16 @@ class Recorder:
         events: list[_Event] = []
         if getattr(span, "_events", True):  # the public property takes a lock and a copy, nearly always of nothing
             events = [(e.name, e.timestamp, dict(e.attributes or {})) for e in span.events]
-        if self.content == "full":
-            body = otlp_line.ended(span, attributes, message, _events(events))
-            if not self._redactor.needed(body):
-                self._write(span, body)
-                return
-        attributes, message, events = self._redact(attributes, message, events)
+        if self._redactor.needed(_texts(attributes, message, events)):
+            attributes, message, events = self._redact(attributes, message, events)
         if self.content != "full":
             if self.content == "hashed":
-                failed = span.status.status_code is StatusCode.ERROR
-                keys = keys_of(attributes, failed=failed, message=message)
+                thrown: Mapping[str, Any] = next((facts for name, _, facts in events if name == "exception"), {})
+                error_type = attributes.get(semconv.ERROR_TYPE) or thrown.get("exception.type")
+                status = span.status.status_code
+                failed = status is StatusCode.ERROR or (status is StatusCode.UNSET and error_type is not None)
+                text = attributes.get("error.message") or thrown.get("exception.message") or message
+                keys = keys_of(attributes, failed=failed, error_type=error_type, message=text)
             else:
                 keys = {}
             attributes = {**without(attributes), **keys, semconv.CONTENT_MODE: self.content}
@@ -145,7 +146,7 @@ class Recorder:
             nonlocal count
             out = {}
             for name, value in facts.items():
-                out[name], found = self._redactor.value(value) if may_hide_secrets(name) else (value, 0)
+                out[name], found = (value, 0) if name in LABELS else self._redactor.value(value)
                 count += found
             return out
 
@@ -224,6 +225,16 @@ class Recorder:
 
 
 _Event = tuple[str, int, dict[str, Any]]
+
+
+def _texts(attributes: Mapping[str, Any], message: str | None, events: list[_Event]) -> bytes:
+    """Everything of a span that may hide a secret, to be looked through at once."""
+    found = [v if type(v) is str else str(v) for k, v in attributes.items() if k not in LABELS and type(v) is not int]
+    if message:
+        found.append(message)
+    if events:
+        found.append(str(events))
+    return "\n".join(found).encode("utf-8", "surrogatepass")
 
 
 def _events(events: list[_Event]) -> list[dict[str, Any]]:

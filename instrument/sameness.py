@@ -103,11 +103,12 @@ def result_text(result: Any) -> str | None:
         if result[:1] not in ('"', "["):
             return result
         try:
-            result = orjson.loads(result)
+            decoded = orjson.loads(result)
         except ValueError:
             return result
-        if isinstance(result, str):
-            return result
+        if isinstance(decoded, str):
+            return decoded
+        result = decoded
     if (
         isinstance(result, list)
         and result

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 from opentelemetry.context import Context
@@ -55,12 +56,12 @@ class Tap(SpanProcessor):
         self.recorders: tuple[Recording, ...] = ()
         self._runs: dict[int, Run] = {}
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 - the SDK's interface
         """Called by the SDK in the thread that starts the span."""
         if not self.recorders:
             return
         try:
-            attributes = span.attributes.copy()  # type: ignore[attr-defined]  # a mapping proxy: one C call, unlike dict()
+            attributes = _copied(span)
             run = self._enter(span, attributes)
         except Exception as e:  # noqa: BLE001 - nothing here may reach the host
             self._complain(e)
@@ -85,7 +86,7 @@ class Tap(SpanProcessor):
             extra = {}
         for recorder in self.recorders:
             try:
-                recorder.ended(span, span.attributes.copy(), extra, run)  # type: ignore[union-attr]
+                recorder.ended(span, _copied(span), extra, run)
             except Exception as e:  # noqa: BLE001 - nothing here may reach the host
                 recorder.failed(e)
 
@@ -108,6 +109,7 @@ class Tap(SpanProcessor):
                 name,
                 attributes.get(semconv.USER_ID) or user,
                 attributes.get(semconv.CONVERSATION_ID) or conversation,
+                span_id,
             )
         elif user == base.user_id and conversation == base.conversation_id:
             run = base
@@ -117,6 +119,12 @@ class Tap(SpanProcessor):
         if len(self._runs) > _OPEN_KEPT:
             self._runs.pop(next(iter(self._runs)), None)
         return run
+
+
+def _copied(span: ReadableSpan) -> dict[str, Any]:
+    attributes = span.attributes
+    # A mapping proxy around the SDK's own map: its copy is one C call, where dict() takes a lock for every attribute.
+    return attributes.copy() if isinstance(attributes, MappingProxyType) else dict(attributes or {})
 
 
 def _is_agent(attributes: Mapping[str, Any]) -> bool:

@@ -52,8 +52,8 @@ def record(
     application's provider, else from one that is installed now. Every `checkpoint_seconds` the journal is brought into the database;
     None leaves that to the end of the process and to readers.
 
-    Clients of the Anthropic SDK made afterwards record their content by themselves; `watch(client)` does it at a lower price. Never raises for what
-    the file system or the database does: see `Recorder.stats`. Raises `ValueError` for a `content` that does not exist.
+    Clients of the Anthropic SDK made afterwards record their content by themselves; `watch(client)` records more. Never raises for what the
+    file system or the database does: see `Recorder.stats`. Raises `ValueError` for a `content` that does not exist.
     """
     if content not in get_args(Mode):
         raise ValueError(f"content={content!r}: choose one of {', '.join(get_args(Mode))}")
@@ -81,7 +81,7 @@ def record(
 
 def _provide(given: TracerProvider | None) -> TracerProvider:
     """The provider to listen to, which our own spans then come from too."""
-    global _provider, _tracer  # noqa: PLW0603 - OpenTelemetry's provider is global itself
+    global _provider, _tracer
     provider = given
     if provider is None:
         current = trace.get_tracer_provider()
@@ -150,7 +150,7 @@ def _at_exit() -> None:
         # Spans that other exit handlers end after this still reach the journal, and the next reader.
         try:
             recorder.settle()
-        except Exception:  # noqa: BLE001 - an exit handler must not end with somebody else's traceback
+        except Exception:
             log.warning("recording could not be brought to its end", exc_info=True)
 
 

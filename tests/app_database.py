@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,8 @@ class Run:
     asked: str = "Where is my order?"
     failed: bool = False
     model: str = MODEL
-    ids: list[str] = field(default_factory=list)
+    whole_history: bool = True
+    """Each request repeats what was said before, as chat APIs want it; False: only what is new."""
 
     @property
     def run_id(self) -> str:
@@ -108,6 +109,8 @@ def spans(run: Run) -> list[dict[str, Any]]:
             gen_ai__input__messages=json.dumps(history), gen_ai__output__messages=json.dumps([answer]),
             gen_ai__tool__definitions=json.dumps([{"type": "function", "name": name} for name in TOOLS]),
         )  # fmt: skip
+        if not run.whole_history:
+            history.clear()
         history.append(answer)
         for call_id, call in calls:
             span(

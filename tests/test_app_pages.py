@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from app_database import a_day, growing, healthy, looping, write
+from app_database import a_day, document, growing, healthy, looping, write
 from streamlit.testing.v1 import AppTest
 
 from analyzer import pages
 from analyzer.alerts.prometheus import generate
 from analyzer.pages import data
-from analyzer.pages.serve import app_path
 from instrument.policy import Policy
 
 PAGES = Path(pages.__file__).parent
+BROKEN = b"\x00\x01\x02"
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def app(monkeypatch: pytest.MonkeyPatch, db: Path | str, page: str = "overview", **query: str) -> AppTest:
     """The app on a database, at a page, run once."""
     monkeypatch.setenv("FLYBALL_DB", str(db))
-    at = AppTest.from_file(str(app_path()), default_timeout=60)
+    at = AppTest.from_file(str(PAGES / "main.py"), default_timeout=60)
     at.run()
     if page != "overview" or query:
         for name, value in query.items():
@@ -177,3 +177,33 @@ def test_charts_send_little(monkeypatch: pytest.MonkeyPatch, day: Path) -> None:
     sent = sum(chart.proto.ByteSize() for chart in charts)
     assert 0 < sent < 100_000
     assert all("http" not in json.dumps({**json.loads(c.proto.spec), "$schema": ""}) for c in charts)
+
+
+def test_trace_files_are_read_once_and_what_could_not_be_read_is_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "good.jsonl").write_bytes(document(looping(1)))
+    (tmp_path / "bad.jsonl").write_bytes(BROKEN)
+    monkeypatch.setattr("sys.argv", ["app.py", "good.jsonl", "bad.jsonl"])
+    at = AppTest.from_file(str(PAGES / "main.py"), default_timeout=60).run()
+    assert not at.exception
+    assert "good.jsonl, bad.jsonl" in said(at)
+    assert "same arguments 12 times" in said(at)
+    assert "bad.jsonl" in at.dataframe[-1].value["file"].tolist()
+
+
+@pytest.mark.parametrize("name", ["nothing.jsonl", "bad.jsonl"])
+def test_files_that_hold_no_trace_say_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    (tmp_path / "bad.jsonl").write_bytes(BROKEN)
+    monkeypatch.setattr("sys.argv", ["app.py", name])
+    at = AppTest.from_file(str(PAGES / "main.py"), default_timeout=60).run()
+    assert not at.exception
+    assert at.subheader[0].value == "The database cannot be opened"
+    assert name in at.code[0].value
+
+
+def test_the_app_opens_on_the_sample_traces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FLYBALL_DB", raising=False)
+    at = AppTest.from_file(str(PAGES / "main.py"), default_timeout=60).run()
+    assert not at.exception
+    assert "sample traces" in said(at)

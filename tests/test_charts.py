@@ -80,9 +80,9 @@ BANDS = views.bands([finding("x", first_turn=2, last_turn=4), finding("x", "erro
 
 ALL = {
     "by mode": (charts.findings_by_mode(findings_by_mode([finding("x")], ["a", "b"])), {"findings"}),
-    "findings": (charts.findings_over_time(OVER_TIME), {"findings", "start of run, UTC"}),
+    "findings": (charts.findings_over_time(OVER_TIME, OVER_TIME["start"]), {"findings", "start of run, UTC"}),
     "spend": (charts.spend_over_time(SPEND), {"US dollars", "start of run, UTC"}),
-    "context": (charts.context(points(), BANDS, 200_000), {"input tokens", "turn"}),
+    "context": (charts.context(points(), BANDS, 8_000), {"input tokens", "turn"}),
     "cost": (charts.cost_per_turn(points(), BANDS), {"US dollars", "turn"}),
     "density": (charts.density(DENSITY, (0.0, 60.0)), {"spans", "seconds since the run began"}),
     "waterfall": (charts.waterfall(page()), {"seconds since the run began"}),
@@ -108,8 +108,9 @@ def layers(chart: alt.LayerChart) -> list[dict[str, Any]]:
     return [layer["mark"] for layer in chart.to_dict()["layer"]]
 
 
-def test_the_window_is_a_line_only_where_it_is_known() -> None:
-    assert "rule" in [mark["type"] for mark in layers(charts.context(points(), BANDS, 200_000))]
+def test_the_window_is_a_line_only_where_it_is_known_and_near() -> None:
+    assert "rule" in [mark["type"] for mark in layers(charts.context(points(), BANDS, 8_000))]
+    assert "rule" not in [mark["type"] for mark in layers(charts.context(points(), BANDS, 1_000_000))]
     assert "rule" not in [mark["type"] for mark in layers(charts.context(points(), BANDS, None))]
 
 

@@ -13,7 +13,8 @@ from test_views_runs import finding
 from analyzer.findings import Severity
 from analyzer.views import run as views
 from analyzer.views.conversation import Said, Text, conversation
-from instrument.store.connect import reading
+from analyzer.views.runs import summaries
+from instrument.store.connect import reading, writing
 
 
 def only(con: duckdb.DuckDBPyConnection) -> int:
@@ -136,3 +137,66 @@ def test_a_run_without_model_calls_has_a_turn_per_tool_call(tmp_path: Path) -> N
         told = conversation(con, only(con), turns["turn"][0], turns["turn"][-1], lonely=True)
     assert turns["tool_calls"].to_list() == [1, 1, 1]
     assert [len(turn.calls) for turn in told if turn.calls] == [1, 1, 1]
+
+
+def test_a_call_whose_span_has_no_id_is_not_shown_a_second_time(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.duckdb", [healthy(7)])
+    with writing(path) as con:
+        con.execute("UPDATE spans SET tool_call_id = NULL WHERE kind = 'tool'")
+        con.execute("UPDATE contents SET result = 'orders: 701' WHERE result_message_key IS NOT NULL")
+    with reading(path) as con:
+        first, second, _ = conversation(con, only(con), 1, 3)
+    assert [s.kind for s in first.answered] == ["text"]
+    assert len(first.calls) == 1
+    assert second.heard == ()
+
+
+def test_a_result_that_only_the_messages_hold_stands_with_its_call(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.duckdb", [healthy(7)])
+    with writing(path) as con:
+        con.execute("UPDATE contents SET result = NULL, arguments = NULL, result_message_key = NULL")
+    with reading(path) as con:
+        first, *_ = conversation(con, only(con), 1, 3)
+    assert first.calls[0].result == Text("orders: 701")
+    assert first.calls[0].arguments == Text('{"customer":7}')
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", "no json", "[]", '{"parts": 7}', '{"parts": [null, 3, {"type": "tool_call", "id": {}}]}', "[" * 100_000],
+)
+def test_a_message_in_a_shape_of_its_own_is_shown_as_it_is(tmp_path: Path, body: str) -> None:
+    path = write(tmp_path / "a.duckdb", [healthy(7)])
+    with writing(path) as con:
+        con.execute("UPDATE messages SET body = ?", [body])
+    with reading(path) as con:
+        first, *_ = conversation(con, only(con), 1, 3)
+    assert first.heard
+    assert len(first.calls) == 1
+
+
+def test_a_call_reported_twice_is_there_once(store: Path) -> None:
+    with writing(store) as con:
+        con.execute("UPDATE spans SET duplicate_of = 'another' WHERE step IN (3, 4)")
+    with reading(store) as con:
+        key = only(con)
+        turns = views.turns(con, key)
+        assert views.span_count(con, key) == 23
+        assert views.spans(con, key, 0, [], offset=0, limit=100)["step"].to_list() == [0, 1, 2, *range(5, 25)]
+        told = conversation(con, key, 1, 12)
+    assert turns["tool_calls"].sum() == 11
+    assert turns["input_tokens"].count() == 11
+    assert sum(len(turn.calls) for turn in told) == 11
+
+
+def test_a_run_counts_a_call_reported_twice_once(store: Path) -> None:
+    with reading(store) as con:
+        before = summaries(con).row(0, named=True)
+    with writing(store) as con:
+        con.execute("UPDATE spans SET duplicate_of = 'another' WHERE step IN (3, 4)")
+    with reading(store) as con:
+        after = summaries(con).row(0, named=True)
+    assert (before["model_calls"], after["model_calls"]) == (12, 11)
+    assert (before["tool_calls"], after["tool_calls"]) == (12, 11)
+    assert after["output_tokens"] == before["output_tokens"] - 120
+    assert after["cost_usd"] < before["cost_usd"]

@@ -20,7 +20,9 @@ def register(commands: Any) -> None:
         description="Records a small agent against a model server on this machine, judges it together with the "
         "bundled samples and shows the report. Needs no key and no network.",
     )
-    parser.add_argument("--db", metavar="FILE", type=Path, default=DATABASE, help=f"database to make anew; without it {DATABASE}")
+    parser.add_argument(
+        "--db", metavar="FILE", type=Path, default=DATABASE, help=f"database to make anew; without it {DATABASE}"
+    )
     parser.set_defaults(run=run)
 
 

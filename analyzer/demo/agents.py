@@ -62,7 +62,12 @@ def result(call: Any, tools: Tools) -> dict[str, Any]:
     """Runs one tool call; what goes wrong becomes a result that the model can read."""
     tool = tools.get(call.name)
     if tool is None:
-        return {"type": "tool_result", "tool_use_id": call.id, "content": f"Error: unknown tool {call.name!r}", "is_error": True}
+        return {
+            "type": "tool_result",
+            "tool_use_id": call.id,
+            "content": f"Error: unknown tool {call.name!r}",
+            "is_error": True,
+        }
     try:
         return {"type": "tool_result", "tool_use_id": call.id, "content": tool(**call.input)}
     except Exception as e:  # noqa: BLE001 - whatever a tool raises is for the model to read
@@ -71,4 +76,8 @@ def result(call: Any, tools: Tools) -> dict[str, Any]:
 
 def declaration(name: str) -> dict[str, Any]:
     """A tool's declaration for the model."""
-    return {"name": name, "description": name.replace("_", " "), "input_schema": {"type": "object", "additionalProperties": True}}
+    return {
+        "name": name,
+        "description": name.replace("_", " "),
+        "input_schema": {"type": "object", "additionalProperties": True},
+    }

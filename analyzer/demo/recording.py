@@ -15,19 +15,26 @@ from instrument import semconv
 from instrument.testing import ModelServer, delayed
 
 
-def record_all(scenarios: Iterable[Scenario], database: Path, *, reply_seconds: float = 0.02, copy: Path | None = None) -> None:
+def record_all(
+    scenarios: Iterable[Scenario], database: Path, *, reply_seconds: float = 0.02, copy: Path | None = None
+) -> None:
     """Records the scenarios one after the other into `database`; each reply takes `reply_seconds`.
 
     `copy` receives the ended spans as OTLP JSON Lines, as the journal held them.
     """
-    provider = TracerProvider(resource=Resource({"service.name": "flyball-demo"}), span_limits=SpanLimits(max_span_attributes=4_096))
+    provider = TracerProvider(
+        resource=Resource({"service.name": "flyball-demo"}), span_limits=SpanLimits(max_span_attributes=4_096)
+    )
     with instrument.record(database, tracer_provider=provider, checkpoint_seconds=None):
         for scenario in scenarios:
             replies = [delayed(reply, reply_seconds) for reply in scenario.replies]
             with (
                 ModelServer(replies) as server,
                 anthropic.Anthropic(
-                    api_key="none-needed", base_url=server.url, max_retries=0, open_telemetry={"tracer_provider": provider}
+                    api_key="none-needed",
+                    base_url=server.url,
+                    max_retries=0,
+                    open_telemetry={"tracer_provider": provider},
                 ) as client,
             ):
                 play(scenario, instrument.watch(client))
@@ -39,4 +46,6 @@ def record_all(scenarios: Iterable[Scenario], database: Path, *, reply_seconds: 
 def _ended(database: Path) -> Iterator[bytes]:
     """The journal's lines of spans that have ended; the marks of started ones are left out."""
     for segment in sorted(database.with_name(database.name + ".journal").iterdir()):
-        yield from (line for line in segment.read_bytes().splitlines(keepends=True) if semconv.PENDING.encode() not in line)
+        yield from (
+            line for line in segment.read_bytes().splitlines(keepends=True) if semconv.PENDING.encode() not in line
+        )

@@ -15,7 +15,7 @@ def on_call() -> Scenario:
     down = failing("permission denied: role 'agent' may not restart 'checkout'", error=PermissionError)
     tools: Tools = {
         "read_alert": lambda alert: f"{alert}: error rate of checkout is 12 %",
-        "restart_service": down(lambda service, reason: f"{service} restarted"),
+        "restart_service": down(lambda service, reason: f"{service} restarted: {reason}"),
         "dashboard": lambda service: f"{service}: error rate 12 %, latency 800 ms",
     }
     reasons = ["error rate", "high error rate", "error rate 12 %", "alert 17", "users affected"]
@@ -30,7 +30,12 @@ def on_call() -> Scenario:
                 for i, r in enumerate(reasons)
             ),
             *(
-                tool_use("dashboard", {"service": "checkout"}, text=f"Let me look{' again' * i}.", usage=Usage(5_800 + 150 * i, 60))
+                tool_use(
+                    "dashboard",
+                    {"service": "checkout"},
+                    text=f"Let me look{' again' * i}.",
+                    usage=Usage(5_800 + 150 * i, 60),
+                )
                 for i in range(6)
             ),
             text("The error rate is still at 12 %.", usage=Usage(6_900, 50)),
@@ -43,7 +48,10 @@ def on_call() -> Scenario:
 def healthy_research() -> Scenario:
     """Reads five files, each once, and answers: the same tool five times in a row is no loop."""
     files = ["README.md", "pyproject.toml", "src/app.py", "src/store.py", "tests/test_app.py"]
-    tools: Tools = {"read_file": lambda path: f"# {path}\n" + f"line of {path}\n" * 30, "search": lambda query: f"3 matches for {query}"}
+    tools: Tools = {
+        "read_file": lambda path: f"# {path}\n" + f"line of {path}\n" * 30,
+        "search": lambda query: f"3 matches for {query}",
+    }
     return Scenario(
         "researcher",
         SONNET,
@@ -77,7 +85,13 @@ def healthy_release() -> Scenario:
         )
     ]
     polls = [tool_use("build_status", {"build": 71}, usage=Usage(3_400 + 60 * i, 25)) for i in range(4)]
-    return Scenario("releaser", SONNET, "Fix the tests and release.", [*cycle, *polls, text("Released build 71.", usage=Usage(3_700, 40))], tools)
+    return Scenario(
+        "releaser",
+        SONNET,
+        "Fix the tests and release.",
+        [*cycle, *polls, text("Released build 71.", usage=Usage(3_700, 40))],
+        tools,
+    )
 
 
 def loop() -> Scenario:
@@ -90,10 +104,16 @@ def loop() -> Scenario:
         "Where is my order 4711?",
         [
             tool_use("find_customer", {"email": "kim@example.com"}, usage=Usage(3_100, 60)),
-            *(tool_use("order_status", {"order": 4711}, text=t, usage=Usage(3_400 + 180 * i, 70)) for i, t in enumerate(thoughts)),
+            *(
+                tool_use("order_status", {"order": 4711}, text=t, usage=Usage(3_400 + 180 * i, 70))
+                for i, t in enumerate(thoughts)
+            ),
             text("I could not find out where your order is.", usage=Usage(5_300, 60)),
         ],
-        {"find_customer": lambda email: f"customer 88, {email}", "order_status": lambda order: f"order {order}: awaiting review"},
+        {
+            "find_customer": lambda email: f"customer 88, {email}",
+            "order_status": lambda order: f"order {order}: awaiting review",
+        },
         user_id="kim",
     )
 
@@ -102,14 +122,20 @@ def cascade() -> Scenario:
     """A booking service is down; the agent tries date after date instead of stopping."""
     dates = [f"2026-12-{day:02d}" for day in (3, 4, 5, 8, 9, 10, 11)]
     down = failing("502 Bad Gateway: upstream booking-eu did not answer", error=ConnectionError)
-    tools: Tools = {"find_flights": lambda city: f"7 flights to {city}", "book_flight": down(lambda flight, date: f"{flight} on {date} booked")}
+    tools: Tools = {
+        "find_flights": lambda city: f"7 flights to {city}",
+        "book_flight": down(lambda flight, date: f"{flight} on {date} booked"),
+    }
     return Scenario(
         "travel",
         SONNET,
         "Book me a flight to Lisbon in early December.",
         [
             tool_use("find_flights", {"city": "Lisbon"}, usage=Usage(2_600, 60)),
-            *(tool_use("book_flight", {"flight": "TP 551", "date": d}, usage=Usage(3_000 + 210 * i, 80)) for i, d in enumerate(dates)),
+            *(
+                tool_use("book_flight", {"flight": "TP 551", "date": d}, usage=Usage(3_000 + 210 * i, 80))
+                for i, d in enumerate(dates)
+            ),
             text("Booking is not possible at the moment.", usage=Usage(4_700, 60)),
         ],
         tools,
@@ -120,7 +146,9 @@ def cascade() -> Scenario:
 def overflow() -> Scenario:
     """Reads whole log files into its context until hardly anything fits."""
     sizes = [9_000, 31_000, 58_000, 84_000, 113_000, 139_000, 166_000, 189_000]
-    tools: Tools = {"read_log": lambda name: "\n".join(f"{name} 12:00:{i:02d} request handled in {i} ms" for i in range(60))}
+    tools: Tools = {
+        "read_log": lambda name: "\n".join(f"{name} 12:00:{i:02d} request handled in {i} ms" for i in range(60))
+    }
     return Scenario(
         "log-analyst",
         HAIKU,
@@ -135,7 +163,10 @@ def overflow() -> Scenario:
 
 def hallucination() -> Scenario:
     """Calls a tool that nobody declared, with other arguments each time."""
-    tools: Tools = {"send_email": lambda to, body: f"sent to {to}: {body}", "read_calendar": lambda day: f"nothing on {day}"}
+    tools: Tools = {
+        "send_email": lambda to, body: f"sent to {to}: {body}",
+        "read_calendar": lambda day: f"nothing on {day}",
+    }
     subjects = ["Meeting", "Meeting tomorrow", "Our meeting", "The meeting on Friday"]
     return Scenario(
         "assistant",
@@ -144,7 +175,12 @@ def hallucination() -> Scenario:
         [
             tool_use("read_calendar", {"day": "Friday"}, usage=Usage(2_200, 50)),
             *(
-                tool_use("send_mail", {"recipient": "ann@example.com", "subject": s}, text="I send the mail.", usage=Usage(2_500 + 150 * i, 90))
+                tool_use(
+                    "send_mail",
+                    {"recipient": "ann@example.com", "subject": s},
+                    text="I send the mail.",
+                    usage=Usage(2_500 + 150 * i, 90),
+                )
                 for i, s in enumerate(subjects)
             ),
             text("I was not able to send the mail.", usage=Usage(3_200, 40)),
@@ -172,6 +208,7 @@ def stuck() -> Scenario:
 
 def costs() -> list[Scenario]:
     """Fourteen summaries of much the same price, and one that cost many times as much."""
+
     def summary(document: int, input_tokens: int, output_tokens: int) -> Scenario:
         return Scenario(
             "summariser",

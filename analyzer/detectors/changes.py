@@ -1,6 +1,7 @@
 """What a tool call does to the world, judged by its name and, for shells, by its command: does it look, change something, or wait?
 
-A heuristic, and its only use is to excuse: a question asked again after something was changed is a new question. It therefore takes a call for
+A heuristic, and its only use is to excuse: a question asked again after something was changed is a new question. It
+therefore takes a call for
 a mere look unless the name says otherwise.
 """
 
@@ -26,22 +27,34 @@ class Effect(StrEnum):
     """A shell or an interpreter: the command decides."""
 
 
-_CHANGING: Final = frozenset(
-    "add append apply approve assign book buy cancel change charge clear click close commit complete configure confirm copy create deactivate activate "
-    "delete deploy disable drag drop edit enable exchange fill fix format grant import insert install kill launch login logout make mark merge "
-    "mkdir modify move multiedit navigate notebookedit order pay patch place post press publish purchase push put reboot redo refactor refuel refund register "
-    "reject remove rename replace reply resend reset resolve resume restart restore revert rm rollback save schedule scroll select send set "
-    "start stop store submit subscribe suspend swap switch sync tap toggle touch transfer type undo uninstall unset unsubscribe update upgrade upload "
-    "upsert write".split()
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_CHANGING: Final = _words(
+    """
+    add append apply approve assign book buy cancel change charge clear click close commit complete configure
+    confirm copy create deactivate activate delete deploy disable drag drop edit enable exchange fill fix format
+    grant import insert install kill launch login logout make mark merge mkdir modify move multiedit navigate
+    notebookedit order pay patch place post press publish purchase push put reboot redo refactor refuel refund
+    register reject remove rename replace reply resend reset resolve resume restart restore revert rm rollback
+    save schedule scroll select send set start stop store submit subscribe suspend swap switch sync tap toggle
+    touch transfer type undo uninstall unset unsubscribe update upgrade upload upsert write
+    """
 )
-_LOOKING: Final = frozenset(
-    "calculate cat check count describe diff explain fetch find get glob grep has inspect is list load lookup ls peek query read search show stat "
-    "status summarize think validate verify view".split()
+_LOOKING: Final = _words(
+    """
+    calculate cat check count describe diff explain fetch find get glob grep has inspect is list load lookup ls
+    peek query read search show stat status summarize think validate verify view
+    """
 )
 """As the first word of a name these decide: `get_order` orders nothing."""
 _WAITING: Final = frozenset({"sleep", "wait", "delay", "pause"})
-_COMMANDING: Final = frozenset(
-    "bash cmd code command commands exec execute interpreter ipython jupyter powershell python repl run sh shell terminal zsh".split()
+_COMMANDING: Final = _words(
+    """
+    bash cmd code command commands exec execute interpreter ipython jupyter powershell python repl run sh shell
+    terminal zsh
+    """
 )
 _WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _NOWHERE: Final = re.compile(r"[0-9&]*>+\s*(?:/dev/null|&\s*[0-9])")
@@ -51,8 +64,10 @@ _WRITES: Final = re.compile(
     | <<-?\s*\\?['"]?\w                                                        # a script or a file typed in
     | \bsed\s+(?:-\w+\s+)*-\w*i | \b(?:perl|ruby)\s+-\w*i
     | \b(?:tee|rm|mv|cp|mkdir|rmdir|touch|ln|chmod|chown|patch|truncate|kill|pkill|unzip|reboot|apply_patch|systemctl)\s
-    | \bgit\s+(?:-C\s+\S+\s+)?(?:add|am|apply|checkout|cherry-pick|clean|clone|commit|merge|mv|pull|push|rebase|reset|restore|revert|rm|stash|switch)\b
-    | \b(?:pip3?|npm|yarn|pnpm|uv|poetry|cargo|gem|go|apt|apt-get|brew|conda)\s+(?:-\w+\s+)*(?:install|i|add|remove|uninstall|update|upgrade|ci|sync|get)\b
+    |
+    \bgit\s+(?:-C\s+\S+\s+)?(?:add|am|apply|checkout|cherry-pick|clean|clone|commit|merge|mv|pull|push|rebase|reset|restore|revert|rm|stash|switch)\b
+    |
+    \b(?:pip3?|npm|yarn|pnpm|uv|poetry|cargo|gem|go|apt|apt-get|brew|conda)\s+(?:-\w+\s+)*(?:install|i|add|remove|uninstall|update|upgrade|ci|sync|get)\b
     | \bcurl\b[^\n|]*\s(?:-X\s*(?:POST|PUT|DELETE|PATCH)|-d\b|--data)
     | \b(?:write_text|write_bytes|writelines|os\.remove|os\.rename|shutil)\b | \.write\( | \bopen\([^)\n]*['"][wax]b?\+?['"]
     """,
@@ -85,15 +100,18 @@ def effect_of_command(arguments: str | None) -> Effect:
 
 
 def effects(frames: Frames, calls: pl.DataFrame) -> pl.DataFrame:
-    """`calls` (with `run_key`, `step`, `tool_name`) plus `effect`; arguments are read for shells only."""
+    """`calls` (with `run_key`, `step`, `span_key`, `tool_name`) plus `effect`; arguments are read for shells only."""
     names = calls["tool_name"].drop_nulls().unique().to_list()
     by_name = {name: str(effect_of_name(name)) for name in names}
-    judged = calls.with_columns(effect=pl.col("tool_name").replace_strict(by_name, default=str(Effect.LOOKS), return_dtype=pl.String))
+    judged = calls.with_columns(
+        effect=pl.col("tool_name").replace_strict(by_name, default=str(Effect.LOOKS), return_dtype=pl.String)
+    )
     shells = judged.filter(effect=str(Effect.COMMANDS))
     if shells.is_empty():
         return judged
-    commands = frames.said(shells.select("run_key", "step"))
-    told = commands.select("run_key", "step", command=pl.Series([str(effect_of_command(a)) for a in commands["arguments"]], dtype=pl.String))
+    commands = frames.said(shells.select("run_key", "step", "span_key"))
+    effect = pl.Series("command", [str(effect_of_command(a)) for a in commands["arguments"]], dtype=pl.String)
+    told = commands.select("run_key", "step", effect)
     return judged.join(told, on=["run_key", "step"], how="left", maintain_order="left").select(
         *calls.columns, effect=pl.when(pl.col("effect") == str(Effect.COMMANDS)).then("command").otherwise("effect")
     )

@@ -12,13 +12,14 @@ from analyzer.frames import Frames
 from instrument.policy import Policy
 
 LABELS: Final[dict[str, str]] = {
-    "tool_name": "s.tool_name",
-    "model": "coalesce(s.response_model, s.request_model)",
-    "failure_kind": "s.failure_kind",
-    "arguments": "left(coalesce(c.arguments, q.arguments), 300)",
-    "result": "left(coalesce(c.result, r.result), 300)",
+    "tool_name": "tool_name",
+    "model": "coalesce(response_model, request_model)",
+    "failure_kind": "failure_kind",
 }
-"""Evidence that is read from the first span of a pattern where the query does not give it: name to SQL."""
+SAID: Final = ("arguments", "result")
+"""Evidence that is read from the first span of a pattern where the query does not give it: `LABELS` by name and SQL, `SAID` as recorded."""
+SAID_CHARS: Final = 300
+"""How much of what was said stands in the evidence."""
 
 REQUIRED: Final = ("run_key", "steps", "first_turn", "last_turn", "severity", "confidence")
 """What every query gives per pattern, beside its evidence.
@@ -57,7 +58,7 @@ class Detector:
     params: str
     """Section of the policy that holds its thresholds."""
     evidence: Mapping[str, str]
-    """Evidence by name, with its meaning. A name of `LABELS` that the query does not give is read from the first span."""
+    """Evidence by name, with its meaning. A name of `LABELS` or `SAID` that the query does not give is read from the first span."""
     reads: Mapping[str, tuple[str, ...]]
     """Columns it needs of the shared views (`Frames.tool_calls`, `Frames.model_calls`), by view."""
     message: Callable[[Mapping[str, Any]], str]

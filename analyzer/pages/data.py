@@ -6,7 +6,8 @@ visitors and are never changed.
 
 from __future__ import annotations
 
-import os
+import atexit
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,14 +22,12 @@ import streamlit as st
 
 from analyzer.findings import Finding, Report
 from analyzer.pages import layout, words
-from analyzer.readers.paths import resolve
-from analyzer.readers.reading import read
 from analyzer.run import judge
 from analyzer.views import runs as run_views
-from instrument.errors import FlyballError, PolicyError
+from instrument.errors import FlyballError, PolicyError, StoreError, UnreadableTrace
+from instrument.otlp import Issue
 from instrument.policy import Policy, load_policy
 from instrument.store.connect import reading, writing
-from instrument.store.load import Loader
 
 Version = tuple[str, int, int]
 """Path, mtime in nanoseconds and size in bytes: another version means that somebody wrote."""
@@ -69,7 +68,7 @@ def snapshot() -> Snapshot:
     options = layout.options()
     rules = policy()
     try:
-        path = options.db or _imported(options.paths)
+        path = options.db or _database(options.paths)
         facts = path.stat()
         with st.spinner("Judging the runs …", show_time=True):
             return judged((str(path), facts.st_mtime_ns, facts.st_size), options.title, msgspec.json.encode(rules))
@@ -97,6 +96,7 @@ def opened(shown: Snapshot) -> Iterator[duckdb.DuckDBPyConnection]:
 
 @st.cache_resource(show_spinner=False, max_entries=4)
 def judged(version: Version, title: str, policy_json: bytes) -> Snapshot:
+    """The database at one version, judged by one policy; kept for all visitors. Raises as `reading` and `judge` do."""
     path = Path(version[0])
     with reading(path) as con:
         report = judge(con, msgspec.json.decode(policy_json, type=Policy))
@@ -104,25 +104,40 @@ def judged(version: Version, title: str, policy_json: bytes) -> Snapshot:
     return Snapshot(path, title, version[1], run_views.with_findings(runs, report.findings), report)
 
 
+def _database(paths: tuple[str, ...]) -> Path:
+    """The one database that `paths` name, or a temporary one that holds what they do. Raises `FlyballError`."""
+    from analyzer.readers.paths import resolve
+
+    databases = resolve(paths).databases
+    if len(databases) == 1 == len(paths):
+        return databases[0]
+    if databases:
+        raise StoreError(
+            databases[0], "is a database among other paths; open it alone, or load the others into it first"
+        )
+    return _imported(paths)
+
+
 @st.cache_resource(show_spinner="Reading the traces …", max_entries=4)
 def _imported(paths: tuple[str, ...]) -> Path:
-    """A temporary database that holds what the paths do; it lives as long as the server's process."""
+    """A temporary database that holds what the paths do; it goes when the server does. Raises `FlyballError`."""
+    from analyzer.readers.paths import resolve
+    from analyzer.readers.reading import read
+    from instrument.store.load import Loader
+
     inputs = resolve(paths)
-    if inputs.databases:
-        return inputs.databases[0]
-    if not inputs.sources:
-        raise FileNotFoundError(2, "no trace there", ", ".join(paths))
-    path = Path(_folder(os.getpid()).name) / f"{len(list(Path(_folder(os.getpid()).name).iterdir()))}.duckdb"
+    folder = tempfile.mkdtemp(prefix="flyball-app-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder) / "traces.duckdb"
     with writing(path) as con, Loader(con) as loader:
         outcome = read(inputs.sources, loader)
-        if not outcome.traces and outcome.refusals:
-            raise outcome.refusals[0]
+        refusals = [*inputs.refusals, *outcome.refusals]
+        if not outcome.traces:
+            raise refusals[0] if refusals else UnreadableTrace(", ".join(paths), "holds no trace; name files of traces")
+        for refusal in refusals:
+            loader.add_issue(Issue("unreadable", refusal.path, str(refusal), "the other files were read"))
+        loader.finish()
     return path
-
-
-@st.cache_resource(show_spinner=False)
-def _folder(process: int) -> tempfile.TemporaryDirectory[str]:  # noqa: ARG001 - one folder per process
-    return tempfile.TemporaryDirectory(prefix="flyball-app-")
 
 
 def subtitle(shown: Snapshot) -> str:

@@ -18,7 +18,7 @@ OVERVIEW, RUNS, RUN, ALERTS = (FOLDER / f"{name}.py" for name in ("overview", "r
 
 def begin() -> None:
     """Called once per run of the script, before anything is drawn."""
-    st.set_page_config(page_title="Flyball", page_icon=":material/balance:", layout="wide")
+    st.set_page_config(page_title="Flyball", page_icon=FOLDER / "icon.svg", layout="wide")
     st.logo(FOLDER / "mark.svg", size="medium")
     st.html(FOLDER / "style.css")
 
@@ -33,6 +33,15 @@ def options() -> Options:
             "See the terminal.",
             "streamlit run app.py -- [--db FILE] [PATH...]",
         )
+
+
+def stop_without_runs(db: Path) -> NoReturn:
+    """Ends a page that has nothing to show, with how to change that."""
+    st.subheader("No run is recorded here yet", anchor=False)
+    st.caption("Record one with `instrument.record(...)`, or read traces you have:")
+    st.code(f"flyball load PATH... --db {db}", language=None)
+    st.stop()
+    raise AssertionError("unreachable: st.stop raises")
 
 
 def stop(title: str, problem: str, remedy: str = "") -> NoReturn:

@@ -23,10 +23,7 @@ st.title("Overview", anchor=False)
 st.html(pieces.muted(data.subtitle(shown)))
 
 if shown.runs.is_empty():
-    st.subheader("No run is recorded here yet", anchor=False)
-    st.caption("Record one, or read traces you have:")
-    st.code("flyball load PATH... --db " + str(shown.path), language=None)
-    st.stop()
+    layout.stop_without_runs(shown.path)
 
 errors = sum(f.severity is Severity.ERROR for f in report.findings)
 warnings = sum(f.severity is Severity.WARNING for f in report.findings)
@@ -86,13 +83,14 @@ with left:
     st.altair_chart(
         charts.findings_by_mode(views.findings_by_mode(report.findings, [o.detector for o in report.outcomes]))
     )
+spend = views.spend_over_time(shown.runs)
 with right:
     st.header("Findings over time", anchor=False)
     over_time = views.findings_over_time(shown.runs, report.findings)
     if over_time.is_empty():
         st.caption("Nothing was found. Whether everything could be looked at stands below.")
     else:
-        st.altair_chart(charts.findings_over_time(over_time))
+        st.altair_chart(charts.findings_over_time(over_time, spend["start"]))
 
 left, right = st.columns(2, gap="large")
 with left:
@@ -100,7 +98,7 @@ with left:
     if totals.cost_usd is None:
         st.caption("No model call has a known price. Give prices of your own in flyball.toml.")
     else:
-        st.altair_chart(charts.spend_over_time(views.spend_over_time(shown.runs)))
+        st.altair_chart(charts.spend_over_time(spend))
 with right:
     st.header("What the detectors could see", anchor=False)
     st.html(pieces.outcomes(report.outcomes))

@@ -130,7 +130,7 @@ def finding_card(finding: Finding, *, with_run: bool) -> str:
         chip(finding.severity.value, finding.severity.value),
         f'<span class="fb-mono">{text(finding.detector)}</span>',
         text(finding.agent_name) if with_run and finding.agent_name else "",
-        text(words.stretch(finding.first_turn, finding.last_turn)),
+        text(words.stretch(finding.first_turn, finding.last_turn)) if finding.first_step else "whole run",
         f"<b>{text(cost)}</b> wasted" if cost else "",
         f'<span class="fb-muted">{finding.confidence:.0%} sure</span>',
     ]

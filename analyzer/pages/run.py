@@ -8,7 +8,7 @@ import polars as pl
 import streamlit as st
 
 from analyzer.findings import Finding, State
-from analyzer.pages import data, pieces, words
+from analyzer.pages import data, layout, pieces, words
 from analyzer.pages.tables import run_table
 from analyzer.report import charts
 from analyzer.views import conversation
@@ -19,17 +19,18 @@ from analyzer.windows import window_of
 TURNS_PER_PAGE = 8
 SPANS_PER_PAGE = 60
 FINDINGS_SHOWN = 12
+RUNS_OFFERED = 25
 PAGE_CHARS = 3_000_000  # of texts on one page, so that no message to the browser is larger than it can take
 
 shown = data.snapshot()
-run_id = st.query_params.get("run")
+run_id = st.query_params.get("run", "")
 chosen = shown.runs.filter(pl.col("run_id") == run_id)
 if chosen.is_empty():
     st.title("Run", anchor=False)
-    st.text(
-        "Choose a run" if run_id is None else f"No run here has the id {words.visible(run_id)}. Choose one of these:"
-    )
-    run_table(run_views.ordered(shown.runs, "Worst first").head(25), key="choose")
+    if shown.runs.is_empty():
+        layout.stop_without_runs(shown.path)
+    st.text(f"No run here has the id {words.visible(run_id)}. Choose one of these:" if run_id else "Choose a run:")
+    run_table(run_views.ordered(shown.runs, "Worst first").head(RUNS_OFFERED), key="choose")
     st.stop()
 
 run: dict[str, Any] = chosen.row(0, named=True)
@@ -74,8 +75,8 @@ for position, finding in enumerate(findings[:FINDINGS_SHOWN]):
     card, button = st.columns([11, 1.4], vertical_alignment="center")
     card.html(pieces.finding_card(finding, with_run=False))
     label = f"Turn {max(1, finding.first_turn):,}"
-    arguments = {"on_click": go_to, "args": (finding,), "width": "stretch", "icon": ":material/arrow_downward:"}
-    button.button(label, key=f"go {position}", **arguments)
+    arrow = ":material/arrow_downward:"
+    button.button(label, key=f"go {position}", on_click=go_to, args=(finding,), icon=arrow, width="stretch")
 if len(findings) > FINDINGS_SHOWN:
     st.caption(f"and {words.plural(len(findings) - FINDINGS_SHOWN, 'more finding')}, milder than these")
 
@@ -86,7 +87,12 @@ with left:
     if points["input_tokens"].count():
         window = window_of(run["model"], data.policy().context.windows) if run["model"] else None
         st.altair_chart(charts.context(points, bands, window))
-        if window is None:
+        if window:
+            peak = run["peak_input_tokens"]
+            st.caption(
+                f"At most {peak:,} tokens in one request: {words.share(peak, window)} of the window of {window:,}."
+            )
+        else:
             st.caption("The window of this model is not known; name it in flyball.toml under `context.windows`.")
     else:
         st.caption("No token counts were recorded for this run.")
@@ -121,7 +127,7 @@ with turning:
     begin = turns.filter(pl.col("turn") < aim[0]).height
     page = pager(turn_pages, page_of(begin, per_page, turn_pages), f"turns by {per_page}")
 asked = turns.slice((page - 1) * per_page, per_page)
-chars = PAGE_CHARS // (2 * asked["tool_calls"].sum() + 10) if whole else conversation.CHARS_SHOWN
+chars = PAGE_CHARS // (2 * int(asked["tool_calls"].sum()) + 10) if whole else conversation.CHARS_SHOWN
 with data.opened(shown) as con:
     told = conversation.conversation(con, key, asked["turn"][0], asked["turn"][-1], lonely=lonely, chars=chars)
 for turn in told:

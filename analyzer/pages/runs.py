@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from analyzer.pages import data, pieces, words
+from analyzer.pages import data, layout, pieces, words
 from analyzer.pages.tables import run_table
 from analyzer.views import runs as views
 
@@ -15,6 +15,8 @@ CHOICES = 500
 shown = data.snapshot()
 st.title("Runs", anchor=False)
 st.html(pieces.muted(data.subtitle(shown)))
+if shown.runs.is_empty():
+    layout.stop_without_runs(shown.path)
 
 
 def names(column: str) -> list[str]:
@@ -37,8 +39,8 @@ sort = filters[5].selectbox("Sort", [*views.SORTS])
 
 found = views.ordered(views.matching(shown.runs, wanted), sort)
 if found.is_empty():
-    st.subheader("No run is like that" if wanted else "No run is recorded here yet", anchor=False)
-    st.caption("Take a filter away." if wanted else "Record one, or read traces you have with `flyball load`.")
+    st.subheader("No run is like that", anchor=False)
+    st.caption("Take a filter away.")
     st.stop()
 
 pages = -(-found.height // PAGE_ROWS)
@@ -49,5 +51,5 @@ summary.caption(
 )
 with pager, st.container(horizontal_alignment="right"):
     # Another list starts at its first page.
-    page = st.pagination(pages, key=f"page {hash((sort, *map(str, (wanted,))))}") if pages > 1 else 1
+    page = st.pagination(pages, key=f"page of {sort} {wanted}") if pages > 1 else 1
 run_table(found.slice((page - 1) * PAGE_ROWS, PAGE_ROWS), key="runs")

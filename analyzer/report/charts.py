@@ -23,19 +23,21 @@ HEIGHT: Final = 300
 LANES_SHOWN: Final = 6
 """Detectors whose findings are marked on a chart over turns."""
 _LANE_PIXELS: Final = 20
-_PLOT_PIXELS: Final = 200
+_WINDOW_SHOWN_FROM: Final = 0.25
+_PLOT_PIXELS: Final = 150
 """What axes and legend leave of `HEIGHT`, at the least."""
 _ROW_PIXELS: Final = 17
 _LABEL_CHARS: Final = 34
 _DENSITY_HEIGHT: Final = 120
 _DAY_SECONDS: Final = 86_400
+_LEGEND: Final = alt.Legend(title=None, orient="top", symbolType="square", symbolSize=80, symbolStrokeWidth=0)
 _SECONDS: Final = (("min", 60.0, 180.0), ("h", 3_600.0, 3 * 3_600.0), ("d", 86_400.0, 3 * 86_400.0))
 
 
 def findings_by_mode(frame: pl.DataFrame) -> alt.Chart:
     """Bars of `findings` by `detector`, split by `severity` (columns of the same names)."""
     names = alt.Axis(labelLimit=180, labelOverlap=False, ticks=False, domain=False, labelPadding=8)
-    return (
+    chart: alt.Chart = (
         alt.Chart(frame)
         .mark_bar(height=16, cornerRadiusEnd=2)
         .encode(
@@ -48,12 +50,18 @@ def findings_by_mode(frame: pl.DataFrame) -> alt.Chart:
         .transform_calculate(severity_rank="indexof(['error', 'warning', 'info'], datum.severity)")
         .properties(height=HEIGHT)
     )
+    return chart
 
 
-def findings_over_time(frame: pl.DataFrame) -> alt.Chart:
-    """Columns of `findings` by `start`, split by `severity`; each is `bucket_seconds` wide."""
-    return (
-        alt.Chart(_with_end(frame))
+def findings_over_time(frame: pl.DataFrame, starts: pl.Series) -> alt.Chart:
+    """Columns of `findings` by `start`, split by `severity`; each is `bucket_seconds` wide.
+
+    `starts` are those of all stretches of time with runs: the axis shows them all, so quiet times are seen to be quiet.
+    """
+    quiet = pl.DataFrame({"start": starts}).join(frame.select("bucket_seconds").head(1), how="cross")
+    rows = pl.concat([frame, quiet.with_columns(severity=pl.lit("info"), findings=0)], how="diagonal_relaxed")
+    chart: alt.Chart = (
+        alt.Chart(_with_end(rows))
         .transform_stack(stack="findings", as_=["low", "high"], groupby=["start"], sort=_by("severity"))
         .mark_rect()
         .encode(
@@ -65,6 +73,7 @@ def findings_over_time(frame: pl.DataFrame) -> alt.Chart:
         )
         .properties(height=HEIGHT)
     )
+    return chart
 
 
 def spend_over_time(frame: pl.DataFrame) -> alt.Chart:
@@ -74,7 +83,7 @@ def spend_over_time(frame: pl.DataFrame) -> alt.Chart:
         .unpivot(["useful_usd", "wasted_usd"], index=["start", "end", "runs"], variable_name="part", value_name="usd")
         .with_columns(pl.col("part").str.strip_suffix("_usd"))
     )
-    return (
+    chart: alt.Chart = (
         alt.Chart(long)
         .transform_stack(stack="usd", as_=["low", "high"], groupby=["start"], sort=_by("part"))
         .mark_rect()
@@ -87,11 +96,13 @@ def spend_over_time(frame: pl.DataFrame) -> alt.Chart:
         )
         .properties(height=HEIGHT)
     )
+    return chart
 
 
 def context(frame: pl.DataFrame, bands: pl.DataFrame, window_tokens: int | None) -> alt.LayerChart:
     """Input tokens by turn, by how they were billed, against the model's window (None: not known); findings as lanes.
 
+    The window shows from a quarter of it in use.
     `frame` from `views.run.for_charts`, `bands` from `views.run.bands`.
     """
     parts = {
@@ -105,18 +116,21 @@ def context(frame: pl.DataFrame, bands: pl.DataFrame, window_tokens: int | None)
         frame.with_columns(uncached_input_tokens=whole)
         .unpivot([*parts], index=["turn", "last_turn", "input_tokens"], variable_name="part", value_name="tokens")
         .filter(pl.col("tokens") > 0)
-        .with_columns(pl.col("part").replace_strict(parts))
+        .with_columns(pl.col("part").replace_strict(parts), rank=pl.col("part").replace_strict([*parts], range(3)))
     )
-    top = max(_largest(frame, "input_tokens"), window_tokens or 0) * _headroom(bands)
+    peak = _largest(frame, "input_tokens")
+    # Beside a window that is nearly empty the bars would be too low to be seen.
+    limit = window_tokens if window_tokens and peak >= _WINDOW_SHOWN_FROM * window_tokens else 0
+    top = max(peak, limit) * _headroom(bands)
     everything = alt.Tooltip("input_tokens:Q", title="all input tokens", format=",")
     bars = _turn_bars(long, frame).encode(
         y=alt.Y("tokens:Q", title="input tokens", axis=alt.Axis(format="~s", tickCount=5), scale=_up_to(top)),
         color=_scaled("part", TOKEN_COLORS),
-        order=alt.Order("part:N"),
+        order=alt.Order("rank:Q"),
         tooltip=[*_TURN_TOOLTIP, alt.Tooltip("part:N"), alt.Tooltip("tokens:Q", format=","), everything],
     )
-    limit = _limit(window_tokens, f"window: {window_tokens:,} tokens") if window_tokens else []
-    return alt.layer(bars, *limit, *_lanes(bands)).properties(height=HEIGHT)
+    line = _limit(limit, f"window: {limit:,} tokens") if limit else []
+    return _layered(bars, *line, *_lanes(bands), height=HEIGHT)
 
 
 def cost_per_turn(frame: pl.DataFrame, bands: pl.DataFrame) -> alt.LayerChart:
@@ -127,7 +141,7 @@ def cost_per_turn(frame: pl.DataFrame, bands: pl.DataFrame) -> alt.LayerChart:
         y=alt.Y("cost_usd:Q", title="US dollars", axis=_money(), scale=_up_to(top)),
         tooltip=[*_TURN_TOOLTIP, _usd("cost_usd:Q")],
     )
-    return alt.layer(bars, *_lanes(bands)).properties(height=HEIGHT)
+    return _layered(bars, *_lanes(bands), height=HEIGHT)
 
 
 def density(frame: pl.DataFrame, window: tuple[float, float] | None = None) -> alt.LayerChart:
@@ -153,10 +167,10 @@ def density(frame: pl.DataFrame, window: tuple[float, float] | None = None) -> a
         )
     )
     if window is None:
-        return alt.layer(bars).properties(height=_DENSITY_HEIGHT)
+        return _layered(bars, height=_DENSITY_HEIGHT)
     part = pl.DataFrame({"start_seconds": [window[0]], "end_seconds": [window[1]]}).with_columns(times)
     shade = alt.Chart(part).mark_rect(color=LIMIT_COLOR, opacity=0.22).encode(x=x, x2="end_seconds:Q")
-    return alt.layer(shade, bars).properties(height=_DENSITY_HEIGHT)
+    return _layered(shade, bars, height=_DENSITY_HEIGHT)
 
 
 def waterfall(frame: pl.DataFrame) -> alt.LayerChart:
@@ -184,7 +198,9 @@ def waterfall(frame: pl.DataFrame) -> alt.LayerChart:
             y=y,
             x=alt.X("start_seconds:Q", title=_since(unit), axis=alt.Axis(orient="top"), scale=times),
             color=_scaled("color", KIND_COLORS),
-            stroke=_scaled("color", KIND_COLORS, legend=None),
+            stroke=alt.Stroke(
+                "color:N", scale=alt.Scale(domain=[*KIND_COLORS], range=[*KIND_COLORS.values()]), legend=_LEGEND
+            ),
             tooltip=_span_tooltip(unit),
         )
     )
@@ -197,7 +213,7 @@ def waterfall(frame: pl.DataFrame) -> alt.LayerChart:
         for severity, color in SEVERITY_COLORS.items()
         if severity in rows["severity"]
     ]
-    return alt.layer(ended, pending, *marks).properties(height=alt.Step(_ROW_PIXELS))
+    return _layered(ended, pending, *marks, height=alt.Step(_ROW_PIXELS))
 
 
 def time_unit(seconds: float) -> tuple[str, float]:
@@ -219,28 +235,33 @@ def _turn_bars(rows: pl.DataFrame, frame: pl.DataFrame, **mark: Any) -> alt.Char
     """Bars of `rows` over the turns of `frame`, each as wide as the turns it stands for."""
     first, last = int(_lowest(frame, "turn")), int(_largest(frame, "last_turn"))
     axis = alt.Axis(grid=False, format="d", tickMinStep=1, tickCount=min(12, last - first + 1))
-    x = alt.X("turn:Q", bin="binned", title="turn", axis=axis, scale=alt.Scale(domain=[first, last + 1], nice=False))
-    spaced = alt.Chart(rows.with_columns(end=pl.col("last_turn") + 1))
-    return spaced.mark_bar(binSpacing=1 if frame.height <= 120 else 0, **mark).encode(x=x, x2="end:Q")
+    # A bar stands over its number, so it begins half a turn before it.
+    scale = alt.Scale(domain=[first - 0.5, last + 0.5], nice=False)
+    x = alt.X("begin:Q", bin="binned", title="turn", axis=axis, scale=scale)
+    spaced = alt.Chart(rows.with_columns(begin=pl.col("turn") - 0.5, end=pl.col("last_turn") + 0.5))
+    bars: alt.Chart = spaced.mark_bar(binSpacing=1 if frame.height <= 120 else 0, **mark).encode(x=x, x2="end:Q")
+    return bars
 
 
 def _lanes(bands: pl.DataFrame) -> list[alt.Chart]:
     """One thin line per detector along the top, from the first to the last turn of each of its findings, and its name."""
     layers: list[alt.Chart] = []
     for lane, detector in enumerate(bands["detector"].unique(maintain_order=True).head(LANES_SHOWN)):
-        own = bands.filter(pl.col("detector") == detector).with_columns(end=pl.col("last_turn") + 1)
+        own = bands.filter(pl.col("detector") == detector).with_columns(
+            begin=pl.col("first_turn") - 0.5, end=pl.col("last_turn") + 0.5
+        )
         top = lane * _LANE_PIXELS
         for severity, color in SEVERITY_COLORS.items():
             rows = own.filter(pl.col("severity") == severity)
             if rows.is_empty():
                 continue
             tooltip = [alt.Tooltip(f"{name}:N") for name in ("detector", "severity", "first_turn", "last_turn")]
-            line = alt.Chart(rows).encode(x="first_turn:Q")
+            line = alt.Chart(rows).encode(x="begin:Q")
             layers.append(
                 line.mark_rect(color=color).encode(x2="end:Q", y=alt.value(top), y2=alt.value(top + 4), tooltip=tooltip)
             )
             name = alt.Chart(rows.head(1)).mark_text(align="left", baseline="top", fontSize=10, color=color, dy=6)
-            layers.append(name.encode(x="first_turn:Q", y=alt.value(top), text="detector:N"))
+            layers.append(name.encode(x="begin:Q", y=alt.value(top), text="detector:N"))
     return layers
 
 
@@ -297,8 +318,14 @@ def _with_end(frame: pl.DataFrame) -> pl.DataFrame:
 def _over_time(frame: pl.DataFrame) -> dict[str, Any]:
     days = frame.height > 0 and int(frame["bucket_seconds"][0]) >= _DAY_SECONDS
     axis = alt.Axis(grid=False, labelOverlap=True, tickCount=6, format="%-d %b %Y" if days else "%-d %b %H:%M")
-    title = "start of run, UTC"
-    return {"x": alt.X("start:T", title=title, axis=axis, scale=alt.Scale(type="utc")), "x2": "end:T"}
+    scale = alt.Scale(type="utc")
+    return {"x": alt.X("start:T", title="start of run, UTC", axis=axis, scale=scale), "x2": "end:T"}
+
+
+def _layered(*charts: alt.Chart, height: Any) -> alt.LayerChart:
+    layered = alt.layer(*charts, height=height)
+    assert isinstance(layered, alt.LayerChart)  # it would be a facet only if one of the charts were
+    return layered
 
 
 def _by(field: str) -> list[alt.SortField]:
@@ -323,7 +350,7 @@ def _severity_color() -> alt.Color:
 
 
 def _scaled(field: str, colors: dict[str, str], **more: Any) -> alt.Color:
-    legend = more.pop("legend", alt.Legend(title=None, orient="top", symbolType="square", symbolSize=80))
+    legend = more.pop("legend", _LEGEND)
     return alt.Color(f"{field}:N", scale=alt.Scale(domain=[*colors], range=[*colors.values()]), legend=legend, **more)
 
 

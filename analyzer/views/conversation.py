@@ -13,6 +13,7 @@ from typing import Any, Final
 import duckdb
 
 from analyzer.views.run import TURN
+from instrument import sameness
 
 CHARS_SHOWN: Final = 2_000
 """A text longer than this is cut unless whole texts are asked for."""
@@ -89,16 +90,32 @@ FROM spans s LEFT JOIN contents c USING (span_key)
 WHERE s.run_key = $run_key AND s.kind = 'model' AND s.duplicate_of IS NULL AND s.turn BETWEEN $first - 1 AND $last
 ORDER BY s.turn, s.step
 """
+# What a span does not hold itself, the messages around it may: the request that asked for the call, the one that answered it.
 _TOOL_CALLS: Final = f"""
-SELECT {TURN} AS turn, s.step, s.span_id, s.tool_name, s.tool_call_id,
-       substr(c.arguments, 1, $chars) AS arguments, length(c.arguments) AS arguments_chars,
-       substr(c.result, 1, $chars) AS result, length(c.result) AS result_chars,
-       coalesce(s.failed, false) AS failed, coalesce(s.failure_inferred, false) AS failure_inferred,
-       CASE WHEN s.failed THEN coalesce(s.error_message, s.error_type) END AS error,
-       s.rejected, s.declared, coalesce(s.inferred, false) AS inferred, (s.end_ns - s.start_ns) / 1e9 AS seconds
-FROM spans s LEFT JOIN contents c USING (span_key)
-WHERE s.run_key = $run_key AND s.kind = 'tool' AND s.duplicate_of IS NULL AND {TURN} BETWEEN $first AND $last
-ORDER BY s.step
+WITH calls AS (
+    SELECT {TURN} AS turn, * EXCLUDE (turn) FROM spans
+    WHERE run_key = $run_key AND kind = 'tool' AND duplicate_of IS NULL AND {TURN} BETWEEN $first AND $last
+), own AS (
+    SELECT span_key, arguments, result, result_message_key FROM contents
+    WHERE rowid IN (SELECT rowid FROM contents WHERE span_key IN (SELECT span_key FROM calls))
+), asked AS (
+    SELECT trace_id, tool_call_id, any_value(arguments) AS arguments FROM tool_requests
+    WHERE tool_call_id IN (SELECT tool_call_id FROM calls) GROUP BY ALL
+), answered AS (
+    SELECT trace_id, tool_call_id, any_value(message_key) AS message_key FROM tool_responses
+    WHERE tool_call_id IN (SELECT tool_call_id FROM calls) GROUP BY ALL
+)
+SELECT turn, step, span_id, tool_name, tool_call_id, call_key, result_key,
+       coalesce(own.arguments, asked.arguments) AS all_arguments,
+       substr(all_arguments, 1, $chars) AS arguments, length(all_arguments) AS arguments_chars,
+       substr(own.result, 1, $chars) AS result, length(own.result) AS result_chars,
+       coalesce(own.result_message_key, answered.message_key) AS result_message_key,
+       coalesce(failed, false) AS failed, coalesce(failure_inferred, false) AS failure_inferred,
+       CASE WHEN failed THEN coalesce(error_message, error_type) END AS error,
+       rejected, declared, coalesce(inferred, false) AS inferred, (end_ns - start_ns) / 1e9 AS seconds
+FROM calls LEFT JOIN own USING (span_key)
+    LEFT JOIN asked USING (trace_id, tool_call_id) LEFT JOIN answered USING (trace_id, tool_call_id)
+ORDER BY step
 """
 _MESSAGES: Final = f"""
 SELECT message_key, role, CASE WHEN length(body) <= {_PARSED_CHARS} THEN body ELSE substr(body, 1, {CHARS_AT_MOST}) END AS body,
@@ -132,8 +149,12 @@ def conversation(
     new = _new_keys(models)
     opening = models[0]["turn"] if models else None
     wanted = {key for row in models for key in (*new[row["turn"]], *(row["output_keys"] or ()))}
+    wanted |= {
+        row["result_message_key"] for row in tools if row["result"] is None and row["result_message_key"] is not None
+    }
     bodies = {row["message_key"]: row for row in _rows(con, _MESSAGES, {"keys": sorted(wanted)})} if wanted else {}
-    shown_ids = frozenset(row["tool_call_id"] for row in tools if row["tool_call_id"] and row["result"] is not None)
+    tools = [_with_result(row, bodies, chars) for row in tools]
+    results = _named(row for row in tools if row["result"] is not None)
     by_turn = {row["turn"]: row for row in reversed(models)}
     numbers = sorted({row["turn"] for row in (*models, *tools) if first <= row["turn"] <= last})
     return tuple(
@@ -144,7 +165,7 @@ def conversation(
                 said
                 for key in new.get(number, ())
                 if key in bodies and (bodies[key]["role"] != "assistant" or number == opening)
-                for said in _said(bodies[key], chars, shown_ids)
+                for said in _said(bodies[key], chars, results)
             ),
             [row for row in tools if row["turn"] == number],
             bodies,
@@ -176,17 +197,42 @@ def _turn(
 ) -> Turn:
     rows = list(tools)
     calls = tuple(_call(row) for row in rows)
-    call_ids = frozenset(row["tool_call_id"] for row in rows if row["tool_call_id"])
+    asked = _named(rows)
     if model is None:
         return Turn(number=number, calls=calls)
     answered = tuple(
-        said for key in model["output_keys"] or () if key in bodies for said in _said(bodies[key], chars, call_ids)
+        said for key in model["output_keys"] or () if key in bodies for said in _said(bodies[key], chars, asked)
     )
     facts = (
         "model", "span_id", "seconds", "pending", "input_tokens", "output_tokens", "cost_usd", "finish_reason", "error",
         "content_state",
     )  # fmt: skip
     return Turn(number=number, heard=heard, answered=answered, calls=calls, **{name: model[name] for name in facts})
+
+
+def _with_result(row: Row, bodies: Mapping[int, Row], chars: int) -> Row:
+    """The row of a tool call with its result out of the message that sent it back, where the span itself holds none."""
+    message = bodies.get(row["result_message_key"])
+    if row["result"] is not None or message is None:
+        return row
+    for part in _parts(message["body"]) or ():
+        if (
+            isinstance(part, dict)
+            and part.get("type") == "tool_call_response"
+            and part.get("id") == row["tool_call_id"]
+        ):
+            text = _part("tool", part, chars).text
+            return {**row, "result": text.shown, "result_chars": len(text.shown) + text.left_out_chars}
+    return row
+
+
+def _parts(body: str) -> list[Any] | None:
+    """The parts of a message; None where it was cut by us or has a shape of its own."""
+    try:
+        parts = json.loads(body)["parts"]
+    except (ValueError, KeyError, TypeError, RecursionError):  # the text as it is then says more than nothing
+        return None
+    return parts if isinstance(parts, list) else None
 
 
 def _call(row: Row) -> Call:
@@ -209,28 +255,37 @@ def cut(text: str, chars: int) -> Text:
     return Text(text[:chars], max(0, len(text) - chars))
 
 
-def _said(message: Row, chars: int, elsewhere: frozenset[str]) -> list[Said]:
-    """The parts of a message, but for the tool calls and results with an id that is shown `elsewhere`."""
+def _said(message: Row, chars: int, elsewhere: frozenset[str | int]) -> list[Said]:
+    """The parts of a message, but for the tool calls and results that are shown `elsewhere` (see `_named`)."""
     body = message["body"]
     role = message["role"] or "unknown"
-    try:
-        parts = json.loads(body)["parts"]
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-    ):  # cut by us, or in a shape of its own: as it is, it says more than nothing
+    parts = _parts(body)
+    if parts is None:
         return [Said(role=role, kind="raw", text=Text(body[:chars], message["body_chars"] - len(body[:chars])))]
     return [_part(role, part, chars) for part in parts if not _shown_elsewhere(part, elsewhere)]
 
 
-def _shown_elsewhere(part: Any, elsewhere: frozenset[str]) -> bool:
-    return (
-        isinstance(part, dict)
-        and part.get("type") in ("tool_call", "tool_call_response")
-        and isinstance(part.get("id"), str)
-        and part["id"] in elsewhere
-    )
+def _named(calls: Iterable[Row]) -> frozenset[str | int]:
+    """What tells a call in a message from others: its id; where its span has none, what was asked and what came back."""
+    names: set[str | int] = set()
+    for row in calls:
+        known = [row["tool_call_id"]] if row["tool_call_id"] else [row["call_key"], row["result_key"]]
+        names.update(name for name in known if name is not None)
+    return frozenset(names)
+
+
+def _shown_elsewhere(part: Any, elsewhere: frozenset[str | int]) -> bool:
+    if not isinstance(part, dict) or part.get("type") not in ("tool_call", "tool_call_response"):
+        return False
+    if isinstance(part.get("id"), str) and part["id"] in elsewhere:
+        return True
+    if part["type"] == "tool_call":
+        return sameness.call_key(_name(part), part.get("arguments")) in elsewhere
+    return sameness.result_key(_response(part)) in elsewhere
+
+
+def _response(part: Mapping[str, Any]) -> Any:
+    return part.get("response", part.get("result", part.get("content")))
 
 
 def _part(role: str, part: Any, chars: int) -> Said:
@@ -240,8 +295,7 @@ def _part(role: str, part: Any, chars: int) -> Said:
     if kind == "tool_call":
         return Said(role=role, kind=kind, name=_name(part), text=cut(_text(part.get("arguments")), chars))
     if kind == "tool_call_response":
-        content = part.get("response", part.get("result", part.get("content")))
-        return Said(role=role, kind="tool_result", name=_name(part), text=cut(_text(content), chars))
+        return Said(role=role, kind="tool_result", name=_name(part), text=cut(_text(_response(part)), chars))
     content = part.get("content", part.get("text"))
     return Said(role=role, kind=kind, text=cut(_text(part if content is None else content), chars))
 

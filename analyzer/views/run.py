@@ -31,17 +31,18 @@ SELECT {TURN} AS turn, min(step) AS first_step, min(start_ns) AS start_ns, max(e
        count(*) FILTER (kind = 'tool' AND duplicate_of IS NULL) AS tool_calls,
        count(*) FILTER (kind = 'tool' AND duplicate_of IS NULL AND failed) AS failed_tool_calls
 FROM spans s WHERE run_key = $run_key AND (NOT $lonely OR kind = 'tool')
-GROUP BY 1 ORDER BY 1
+GROUP BY 1 HAVING count(*) FILTER (kind IN ('model', 'tool') AND duplicate_of IS NULL) > 0 ORDER BY 1
 """
 
 
 def turns(con: duckdb.DuckDBPyConnection, run_key: int, *, lonely: bool = False) -> pl.DataFrame:
-    """One row per turn of the run, in order; turn 0 is what happened before the first model call.
+    """One row per turn of the run, in order; turn 0 holds the tool calls before the first model call, where there are any.
 
     Counters and cost are those of the turn's model call; null where not known. `lonely` says that the run has no recorded
     model call: each tool call is then a turn of its own, numbered by its step.
     """
-    return con.sql(_TURNS, params={"run_key": run_key, "lonely": lonely}).pl()
+    frame: pl.DataFrame = con.sql(_TURNS, params={"run_key": run_key, "lonely": lonely}).pl()
+    return frame
 
 
 def for_charts(frame: pl.DataFrame, findings: Iterable[Finding], points: int = TURNS_SHOWN) -> pl.DataFrame:
@@ -112,7 +113,7 @@ def spans(
     `severity` is that of the worst finding whose steps hold the span's.
     """
     params = {"run_key": run_key, "start_ns": start_ns, "limit": limit, "offset": offset}
-    page = con.sql(_SPANS, params=params).pl()
+    page: pl.DataFrame = con.sql(_SPANS, params=params).pl()
     rank = pl.lit(None, pl.Int8)
     for finding in findings:
         inside = pl.col("step").is_between(finding.first_step, finding.last_step)
@@ -144,12 +145,10 @@ def density(
     """
     params = {"run_key": run_key, "start_ns": start_ns, "end_ns": end_ns, "buckets": buckets}
     part_seconds = (end_ns - start_ns) / 1e9 / buckets
-    return (
-        con.sql(_DENSITY, params=params)
-        .pl()
-        .with_columns(start_seconds=pl.col("bucket") * part_seconds, end_seconds=(pl.col("bucket") + 1) * part_seconds)
-        .drop("bucket")
-    )
+    parts: pl.DataFrame = con.sql(_DENSITY, params=params).pl()
+    return parts.with_columns(
+        start_seconds=pl.col("bucket") * part_seconds, end_seconds=(pl.col("bucket") + 1) * part_seconds
+    ).drop("bucket")
 
 
 def bands(findings: Iterable[Finding]) -> pl.DataFrame:

@@ -50,12 +50,8 @@ def summaries(con: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     `outcome` is `unfinished` where the first span never ended, `failed` where the agent span failed (without one: where the last
     model call did), else `ended`.
     """
-    return con.sql(_SUMMARIES).pl()
-
-
-_NO_FINDINGS: Final = {
-    "run_id": pl.String, "findings": pl.UInt32, "rank": pl.Int8, "detectors": pl.List(pl.String), "wasted_usd": pl.Float64,
-}  # fmt: skip
+    frame: pl.DataFrame = con.sql(_SUMMARIES).pl()
+    return frame
 
 
 def with_findings(runs: pl.DataFrame, findings: Iterable[Finding]) -> pl.DataFrame:
@@ -76,7 +72,7 @@ def with_findings(runs: pl.DataFrame, findings: Iterable[Finding]) -> pl.DataFra
             wasted_usd=pl.col("wasted_usd").max(),
         )
     )
-    return runs.join(grouped.cast(_NO_FINDINGS), on="run_id", how="left", maintain_order="left").with_columns(
+    return runs.join(grouped, on="run_id", how="left", maintain_order="left").with_columns(
         pl.col("findings").fill_null(0), pl.col("detectors").fill_null([])
     )
 

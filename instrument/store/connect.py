@@ -1,8 +1,8 @@
 """Opening the store so that nobody ever sees a lock error.
 
-DuckDB admits one writing process or many reading ones. Flyball's own processes take turns through an advisory lock on a file beside the
-database (`traces.duckdb.lock`): shared to read, exclusive to write, both briefly. A program that knows nothing of that lock (a notebook, the
-DuckDB shell) shows as DuckDB's own lock error, which is retried until the time is up.
+DuckDB admits one writing process or many reading ones. Flyball's own processes take turns through an advisory lock on a file
+beside the database (`traces.duckdb.lock`): shared to read, exclusive to write, both briefly. A program that knows nothing of that
+lock (a notebook, the DuckDB shell) shows as DuckDB's own lock error, which is retried until the time is up.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ import duckdb
 from instrument.errors import StoreError, StoreForeign, StoreLocked, StoreTooNew
 from instrument.store import schema
 
-_OFFLINE: Final[dict[str, str | bool | int | float | list[str]]] = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+_OFFLINE: Final[dict[str, str | bool | int | float | list[str]]] = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
 _READ: Final = {**_OFFLINE, "enable_external_access": "false"}
 _HOLDER = re.compile(r"held in ([^\n]*?\(PID \d+\))")
 _FIRST_WAIT_SECONDS: Final = 0.004
@@ -77,6 +80,8 @@ def prepare(con: duckdb.DuckDBPyConnection, path: Path) -> None:
         con.execute("BEGIN")
         for table in schema.TABLES:
             con.execute(table.ddl)
+        for macro in schema.MACROS:
+            con.execute(macro.ddl)
         con.execute(f"INSERT INTO {schema.META.name} VALUES ('schema_version', ?)", [str(schema.VERSION)])
         con.execute("COMMIT")
         return

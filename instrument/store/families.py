@@ -1,6 +1,7 @@
 """Attributes with running numbers in their names, put back together.
 
-OpenInference writes `llm.input_messages.3.message.tool_calls.0.tool_call.function.name`, old OpenLLMetry `gen_ai.prompt.3.tool_calls.0.name`.
+OpenInference writes `llm.input_messages.3.message.tool_calls.0.tool_call.function.name`, old OpenLLMetry
+`gen_ai.prompt.3.tool_calls.0.name`.
 """
 
 from __future__ import annotations

@@ -44,6 +44,9 @@ class Response:
     failure_inferred: bool
     failure_kind: str | None
     text: str | None
+    """Of a failed call the text, at most `RESPONSE_CHARS`."""
+    text_hash: int | None
+    """Python's hash of the whole text, where `schema.TOOL_TEXTS` gives that text back to the letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +60,18 @@ class Message:
     calls: tuple[Call, ...]
     responses: tuple[Response, ...]
 
+    @property
+    def chars(self) -> int:
+        """Length of the text in it, in characters."""
+        said = sum(len(c.arguments or "") for c in self.calls)
+        return len(self.text) + said + sum(r.chars or 0 for r in self.responses)
+
 
 @dataclass
 class Conversations:
     """The messages of one load: gives each its key, and collects the rows of those not seen before."""
 
-    keys: list[int] = field(default_factory=list)
-    roles: list[str] = field(default_factory=list)
-    bodies: list[str] = field(default_factory=list)
-    chars: list[int] = field(default_factory=list)
+    _fresh: list[tuple[int, str, str, int]] = field(default_factory=list)
     _seen: dict[int, Message] = field(default_factory=dict)
     _last: OrderedDict[str, tuple[str, list[int]]] = field(default_factory=OrderedDict)
 
@@ -114,15 +120,13 @@ class Conversations:
             parts = parts_of(value)
             text = dumps({"role": value.get("role"), "parts": parts})
         message = _facts(key, str(value.get("role") or "unknown"), parts)
-        self.keys.append(key)
-        self.roles.append(message.role)
-        self.bodies.append(text)
-        self.chars.append(
-            len(message.text)
-            + sum(r.chars or 0 for r in message.responses)
-            + sum(len(c.arguments or "") for c in message.calls)
-        )
+        self._fresh.append((key, message.role, text, message.chars))
         return message
+
+    def fresh(self) -> list[tuple[Any, ...]]:
+        """Rows of `messages` since the last time: key, role, body, length of the text in it."""
+        fresh, self._fresh = self._fresh, []
+        return fresh
 
 
 def _slices(raw: str) -> list[bytes]:
@@ -230,10 +234,17 @@ def _response(part: dict[str, Any]) -> Response:
     kind = sameness.failure_kind(None, text) if flagged or inferred else None
     return Response(
         str(part["id"]),
-        sameness.result_key(text),
+        None if text is None else sameness.key_of(sameness.canonical(text)),
         None if text is None else len(text),
         flagged or inferred,
         inferred,
         kind,
         text[:RESPONSE_CHARS] if text is not None and (flagged or inferred) else None,
+        hash(text) if _plain(result) else None,
     )
+
+
+def _plain(result: Any) -> bool:
+    if isinstance(result, str):
+        return result[:1] not in ('"', "[")
+    return isinstance(result, list) and all(isinstance(b, dict) and isinstance(b.get("text"), str) for b in result)

@@ -1,7 +1,7 @@
-"""The same call reported more than once is counted once; a call known only from messages gets a row.
+"""The same call reported more than once is counted once.
 
-One model call can be on the SDK's own span, on an instrumentor's, on the provider's server span. All rows stay; all but one point to the one
-that stands for the call (`duplicate_of`), and that one takes from the others what it lacks. Rules, in order:
+One model call can be on the SDK's own span, on an instrumentor's, on the provider's server span. All rows stay; all but one point to
+the one that stands for the call (`duplicate_of`), and that one takes from the others what it lacks. Rules, in order:
 
 1. model spans of one trace with the same response id;
 2. a model span below another: other library and the same or missing usage, or the same usage; same or missing model;
@@ -25,6 +25,11 @@ _RANK: Final = (
     + " WHEN 'claude-platform' THEN 99 ELSE 50 END"
 )
 
+
+def _rank(alias: str) -> str:
+    return _RANK.replace("dialect", f"{alias}.dialect")
+
+
 DECLARED_BY_CONTEXT: Final = """CASE
     WHEN kind <> 'tool' OR toolset_then IS NULL THEN NULL
     WHEN list_contains((SELECT names FROM toolsets t WHERE t.toolset_key = toolset_then LIMIT 1), tool_name) THEN true
@@ -42,22 +47,24 @@ _MERGED: Final = (
 
 
 def reconcile(con: duckdb.DuckDBPyConnection) -> None:
-    """Marks duplicates in `work`, adds tool calls known only from messages to it, and moves requests and responses into the store."""
+    """Marks duplicates in `work`, and completes from them the rows that stand for them."""
+    if not con.execute(_ANY_DUPLICATES).fetchall()[0][0] or not con.execute(_CANDIDATES).fetchall()[0][0]:
+        return
     con.execute("CREATE OR REPLACE TEMP TABLE same (row BIGINT, stands BIGINT)")
-    several = con.execute(
-        """
-        CREATE OR REPLACE TEMP TABLE candidates AS
-        SELECT trace_id, kind FROM work WHERE kind IN ('model', 'tool') GROUP BY ALL
-        HAVING count(DISTINCT dialect) > 1 OR count(response_id) > count(DISTINCT response_id)
-        """
-    )
-    if several.execute("SELECT 1 FROM candidates LIMIT 1").fetchall():
-        _same_response(con)
-        _nested_models(con)
-        _side_by_side(con)
-        _nested_tools(con)
-        _mark(con)
-    _requests(con)
+    _same_response(con)
+    _nested_models(con)
+    _side_by_side(con)
+    _nested_tools(con)
+    _mark(con)
+
+
+_ANY_DUPLICATES: Final = """
+    SELECT count(DISTINCT dialect) > 1 OR count(response_id) > count(DISTINCT response_id) FROM work WHERE kind IN ('model', 'tool')
+"""
+_CANDIDATES: Final = """
+    CREATE OR REPLACE TEMP TABLE candidates AS SELECT trace_id, kind FROM work WHERE kind IN ('model', 'tool') GROUP BY ALL
+    HAVING count(DISTINCT dialect) > 1 OR count(response_id) > count(DISTINCT response_id)
+"""
 
 
 def _same_response(con: duckdb.DuckDBPyConnection) -> None:
@@ -66,7 +73,8 @@ def _same_response(con: duckdb.DuckDBPyConnection) -> None:
         INSERT INTO same
         SELECT row, stands FROM (
             SELECT row, first_value(row) OVER (PARTITION BY trace_id, response_id ORDER BY {_RANK}, start_ns, span_id) AS stands
-            FROM work WHERE kind = 'model' AND response_id IS NOT NULL AND trace_id IN (SELECT trace_id FROM candidates WHERE kind = 'model')
+            FROM work WHERE kind = 'model' AND response_id IS NOT NULL
+                AND trace_id IN (SELECT trace_id FROM candidates WHERE kind = 'model')
         ) WHERE row <> stands
         """
     )
@@ -83,11 +91,13 @@ def _nested_models(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(
         f"""
         INSERT INTO same
-        SELECT CASE WHEN outer_rank < inner_rank THEN i_row ELSE o_row END, CASE WHEN outer_rank < inner_rank THEN o_row ELSE i_row END
+        SELECT CASE WHEN outer_rank < inner_rank THEN i_row ELSE o_row END,
+            CASE WHEN outer_rank < inner_rank THEN o_row ELSE i_row END
         FROM (
-            SELECT i.row AS i_row, o.row AS o_row, {_RANK.replace("dialect", "o.dialect")} AS outer_rank, {_RANK.replace("dialect", "i.dialect")} AS inner_rank
+            SELECT i.row AS i_row, o.row AS o_row, {_rank("o")} AS outer_rank, {_rank("i")} AS inner_rank
             FROM work i JOIN ancestors n ON n.row = i.row JOIN work o ON o.row = n.model_row
-            WHERE i.kind = 'model' AND {_SAME_MODEL} AND {_NO_OTHER_ID} AND o.row NOT IN (SELECT row FROM same) AND i.row NOT IN (SELECT row FROM same)
+            WHERE i.kind = 'model' AND {_SAME_MODEL} AND {_NO_OTHER_ID}
+                AND o.row NOT IN (SELECT row FROM same) AND i.row NOT IN (SELECT row FROM same)
                 AND ((o.dialect <> i.dialect AND ({_SAME_USAGE} OR {_NO_OTHER_USAGE})) OR {_SAME_USAGE})
             -- Of several calls within one span, that span reports the last.
             QUALIFY row_number() OVER (PARTITION BY o.row ORDER BY i.end_ns DESC NULLS FIRST, i.span_id) = 1
@@ -102,7 +112,9 @@ def _side_by_side(con: duckdb.DuckDBPyConnection) -> None:
         f"""
         INSERT INTO same
         WITH open AS (
-            SELECT *, {_RANK} AS rank, row_number() OVER (PARTITION BY trace_id, parent_span_id, dialect, request_model ORDER BY start_ns, span_id) AS place
+            SELECT *, {_RANK} AS rank, row_number() OVER (
+                PARTITION BY trace_id, parent_span_id, dialect, request_model ORDER BY start_ns, span_id
+            ) AS place
             FROM work WHERE kind = 'model' AND trace_id IN (SELECT trace_id FROM candidates WHERE kind = 'model')
                 AND row NOT IN (SELECT row FROM same) AND row NOT IN (SELECT stands FROM same)
         )
@@ -121,9 +133,10 @@ def _nested_tools(con: duckdb.DuckDBPyConnection) -> None:
         INSERT INTO same
         SELECT CASE WHEN outer_stands THEN i_row ELSE o_row END, CASE WHEN outer_stands THEN o_row ELSE i_row END
         FROM (
-            SELECT i.row AS i_row, o.row AS o_row, o.tool_call_id IS NOT NULL OR {_RANK.replace("dialect", "o.dialect")} <= {_RANK.replace("dialect", "i.dialect")} AS outer_stands
+            SELECT i.row AS i_row, o.row AS o_row, o.tool_call_id IS NOT NULL OR {_rank("o")} <= {_rank("i")} AS outer_stands
             FROM work i JOIN ancestors n ON n.row = i.row JOIN work o ON o.row = n.tool_row
-            WHERE i.kind = 'tool' AND o.tool_name = i.tool_name AND o.dialect <> i.dialect AND coalesce(o.tool_call_id = i.tool_call_id, true)
+            WHERE i.kind = 'tool' AND o.tool_name = i.tool_name AND o.dialect <> i.dialect
+                AND coalesce(o.tool_call_id = i.tool_call_id, true)
         )
         """
     )
@@ -145,16 +158,19 @@ def _mark(con: duckdb.DuckDBPyConnection) -> None:
         "UPDATE work SET duplicate_of = s.span_id FROM same JOIN work s ON s.row = same.stands WHERE work.row = same.row"
     )
     merged = ", ".join(f"{c} = coalesce(work.{c}, o.{c})" for c in _MERGED)
-    others = ", ".join(f"any_value(w.{c} ORDER BY {_RANK.replace('dialect', 'w.dialect')}) AS {c}" for c in _MERGED)
+    others = ", ".join(f"any_value(w.{c} ORDER BY {_rank('w')}) AS {c}" for c in _MERGED)
     con.execute(
         f"""
         UPDATE work SET {merged}, failed = work.failed OR coalesce(o.failed, false),
             price_source = CASE WHEN work.cost_usd IS NULL AND o.cost_usd IS NOT NULL THEN o.price_source ELSE work.price_source END,
             usage_state = CASE WHEN work.usage_state = 'missing' THEN o.usage_state ELSE work.usage_state END,
-            content_state = CASE WHEN coalesce(work.content_state, 'none') = 'none' THEN o.content_state ELSE work.content_state END
+            content_state =
+                CASE WHEN coalesce(work.content_state, 'none') = 'none' THEN o.content_state ELSE work.content_state END
         FROM (
-            SELECT same.stands, {others}, bool_or(w.failed) AS failed, any_value(w.price_source ORDER BY w.cost_usd IS NULL) AS price_source,
-                any_value(w.usage_state ORDER BY w.usage_state) AS usage_state, any_value(w.content_state ORDER BY w.content_state) AS content_state
+            SELECT same.stands, {others}, bool_or(w.failed) AS failed,
+                any_value(w.price_source ORDER BY w.cost_usd IS NULL) AS price_source,
+                any_value(w.usage_state ORDER BY w.usage_state) AS usage_state,
+                any_value(w.content_state ORDER BY w.content_state) AS content_state
             FROM same JOIN work w ON w.row = same.row GROUP BY same.stands
         ) AS o WHERE work.row = o.stands
         """
@@ -163,88 +179,10 @@ def _mark(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(
         """
         UPDATE contents SET span_key = moved.to_key FROM (
-            SELECT d.span_key AS from_key, s.span_key AS to_key FROM same JOIN work d ON d.row = same.row JOIN work s ON s.row = same.stands
+            SELECT d.span_key AS from_key, s.span_key AS to_key
+            FROM same JOIN work d ON d.row = same.row JOIN work s ON s.row = same.stands
             WHERE s.span_key NOT IN (SELECT span_key FROM contents) AND d.span_key IN (SELECT span_key FROM contents)
             QUALIFY row_number() OVER (PARTITION BY s.span_key ORDER BY d.span_key) = 1
         ) AS moved WHERE contents.span_key = moved.from_key
-        """
-    )
-
-
-def _requests(con: duckdb.DuckDBPyConnection) -> None:
-    """Requests and responses into the store; what they say about calls into `work`."""
-    con.execute(
-        """
-        INSERT INTO tool_requests SELECT DISTINCT ON (trace_id, coalesce(tool_call_id, span_id || position)) n.* FROM new_tool_requests n
-        WHERE NOT EXISTS (FROM tool_requests o WHERE o.trace_id = n.trace_id AND o.tool_call_id = n.tool_call_id)
-        ORDER BY span_key, position
-        """
-    )
-    con.execute(
-        """
-        INSERT INTO tool_responses SELECT DISTINCT ON (trace_id, tool_call_id) n.* FROM new_tool_responses n
-        WHERE NOT EXISTS (FROM tool_responses o WHERE o.trace_id = n.trace_id AND o.tool_call_id = n.tool_call_id)
-        """
-    )
-    if not con.execute(
-        "(SELECT 1 FROM tool_requests LIMIT 1) UNION ALL (SELECT 1 FROM tool_responses LIMIT 1)"
-    ).fetchall():
-        return
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE asked AS SELECT * FROM tool_requests WHERE trace_id IN (SELECT DISTINCT trace_id FROM work)"
-    )
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE answered AS SELECT * FROM tool_responses WHERE trace_id IN (SELECT DISTINCT trace_id FROM work)"
-    )
-    con.execute(
-        """
-        UPDATE work SET declared = a.declared, call_key = coalesce(work.call_key, a.call_key), loose_call_key = coalesce(work.loose_call_key, a.loose_call_key)
-        FROM asked a WHERE work.kind = 'tool' AND work.trace_id = a.trace_id AND work.tool_call_id = a.tool_call_id
-        """
-    )
-    con.execute(
-        """
-        UPDATE work SET result_key = a.result_key, result_chars = a.result_chars, failed = work.failed OR a.failed,
-            failure_inferred = CASE WHEN work.failed THEN work.failure_inferred WHEN a.failed THEN a.failure_inferred END,
-            failure_kind = coalesce(work.failure_kind, a.failure_kind)
-        FROM answered a WHERE work.kind = 'tool' AND work.result_key IS NULL AND work.trace_id = a.trace_id AND work.tool_call_id = a.tool_call_id
-        """
-    )
-    _infer_calls(con)
-
-
-def _infer_calls(con: duckdb.DuckDBPyConnection) -> None:
-    """Rows for the calls that a model asked for and no span tells of: agents without tool spans, and calls that never ran."""
-    con.execute(
-        """
-        CREATE OR REPLACE TEMP TABLE told AS
-        SELECT DISTINCT trace_id, tool_call_id, CASE WHEN tool_call_id IS NULL THEN tool_name END AS unnamed_call_of FROM work WHERE kind = 'tool'
-        """
-    )
-    con.execute(
-        """
-        CREATE OR REPLACE TEMP TABLE untold AS
-        SELECT a.*, m.row AS model_row, coalesce(m.end_ns, m.start_ns) + a.position AS at_ns, m.conversation_id, m.agent_name, m.user_id,
-            m.service_name, m.dialect, m.content_state, m.source_key, m.parent_span_id, m.run_id AS stamped,
-            md5(a.trace_id || coalesce(a.tool_call_id, a.span_id || ':' || a.position))[:16] AS made_id
-        FROM asked a JOIN work m ON m.trace_id = a.trace_id AND m.span_id = a.span_id AND (m.duplicate_of IS NULL OR a.tool_call_id IS NOT NULL)
-        WHERE a.tool_name IS NOT NULL
-            AND NOT EXISTS (FROM told t WHERE t.trace_id = a.trace_id AND (t.tool_call_id = a.tool_call_id OR t.unnamed_call_of = a.tool_name))
-        """
-    )
-    con.execute(
-        """
-        INSERT INTO work BY NAME
-        SELECT (SELECT count(*) FROM work) + row_number() OVER () - 1 AS row, NULL AS span_key, u.trace_id, made_id AS span_id, parent_span_id,
-            'tool' AS kind, u.tool_name AS name, agent_name, conversation_id, user_id, service_name, at_ns AS start_ns, at_ns AS end_ns,
-            'unset' AS status, r.failed, r.failure_inferred, r.failure_kind, CASE WHEN r.failed THEN r.result[:500] END AS error_message, u.tool_name,
-            u.tool_call_id, u.declared, u.call_key, u.loose_call_key, r.result_key, r.result_chars, content_state, true AS inferred, dialect, source_key, stamped AS run_id
-        FROM untold u LEFT JOIN answered r ON r.trace_id = u.trace_id AND r.tool_call_id = u.tool_call_id
-        """
-    )
-    con.execute(
-        """
-        INSERT INTO ancestors SELECT w.row, n.agent_row, n.model_row, n.tool_row, n.depth + 1
-        FROM work w JOIN untold u ON w.inferred AND w.trace_id = u.trace_id AND w.span_id = u.made_id JOIN ancestors n ON n.row = u.model_row
         """
     )

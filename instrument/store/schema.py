@@ -20,6 +20,8 @@ class Column:
     name: str
     type: str
     meaning: str
+    compression: str = ""
+    """DuckDB's, where it is not left to DuckDB: long texts take two thirds of the space under ZSTD, at no cost in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,24 @@ class Table:
     @property
     def ddl(self) -> str:
         """`CREATE TABLE IF NOT EXISTS` for this table."""
-        body = ", ".join(f"{c.name} {c.type}" for c in self.columns)
+        body = ", ".join(
+            f"{c.name} {c.type}" + (f" USING COMPRESSION {c.compression}" if c.compression else "")
+            for c in self.columns
+        )
         return f"CREATE TABLE IF NOT EXISTS {self.name} ({body})"
+
+
+@dataclass(frozen=True, slots=True)
+class Macro(Table):
+    """A table made when it is asked for: `FROM name('parameter')`, where the parameter names a table."""
+
+    parameter: str
+    query: str
+
+    @property
+    def ddl(self) -> str:
+        """`CREATE OR REPLACE MACRO` for this table."""
+        return f"CREATE OR REPLACE MACRO {self.name}({self.parameter}) AS TABLE {self.query}"
 
 
 KIND: Final = "ENUM('agent', 'model', 'tool', 'other')"
@@ -150,12 +168,22 @@ CONTENTS: Final = Table(
     "what a span said at length",
     (
         Column("span_key", "BIGINT", "The span."),
-        Column("arguments", "VARCHAR", "Arguments of a tool call, as recorded (usually JSON)."),
-        Column("result", "VARCHAR", "Result of a tool call, as the model read it."),
+        Column("arguments", "VARCHAR", "Arguments of a tool call, as recorded (usually JSON).", "ZSTD"),
+        Column(
+            "result",
+            "VARCHAR",
+            "Result of a tool call, as the model read it; NULL where `result_message_key` is set.",
+            "ZSTD",
+        ),
+        Column(
+            "result_message_key",
+            "UBIGINT",
+            "The message that sent this very result back to the model (`messages`), under the same `tool_call_id`.",
+        ),
         Column("system_key", "UBIGINT", "System instructions of a model call (`messages`)."),
         Column("input_keys", "UBIGINT[]", "Messages sent to the model, in order (`messages`)."),
         Column("output_keys", "UBIGINT[]", "Messages the model answered with (`messages`)."),
-        Column("events", "VARCHAR", "Span events as a JSON list of {name, time_ns, attributes}."),
+        Column("events", "VARCHAR", "Span events as a JSON list of {name, time_ns, attributes}.", "ZSTD"),
     ),
 )
 
@@ -176,7 +204,7 @@ MESSAGES: Final = Table(
     (
         Column("message_key", "UBIGINT", "Key of role and parts."),
         Column("role", "VARCHAR", "`system`, `user`, `assistant` or `tool`."),
-        Column("body", "VARCHAR", "The message as JSON in GenAI conventions: {role, parts: [...]}."),
+        Column("body", "VARCHAR", "The message as JSON in GenAI conventions: {role, parts: [...]}.", "ZSTD"),
         Column("chars", "BIGINT", "Length of the text in it, in characters."),
     ),
 )
@@ -187,7 +215,7 @@ TOOLSETS: Final = Table(
     (
         Column("toolset_key", "UBIGINT", "Key of the set."),
         Column("names", "VARCHAR[]", "Names of the tools."),
-        Column("definitions", "VARCHAR", "The declarations as JSON; NULL where only the names were recorded."),
+        Column("definitions", "VARCHAR", "The declarations as JSON; NULL where only the names were recorded.", "ZSTD"),
         Column("chars", "BIGINT", "Length of the declarations in characters."),
     ),
 )
@@ -229,6 +257,7 @@ RESPONSES: Final = Table(
             "VARCHAR",
             "Of a failed call what the model read, at most 2,000 characters; the whole is in the message.",
         ),
+        Column("message_key", "UBIGINT", "The message that carried it (`messages`)."),
     ),
 )
 
@@ -273,6 +302,53 @@ META: Final = Table(
 )
 
 TABLES: Final = (SPANS, CONTENTS, ATTRIBUTES, MESSAGES, TOOLSETS, REQUESTS, RESPONSES, RUNS, SOURCES, ISSUES, META)
+
+_PART: Final = """list_filter(
+    (m.body->'$.parts')::JSON[], lambda p: p->>'$.type' = 'tool_call_response' AND p->>'$.id' = s.tool_call_id
+)[1]"""
+_TEXT: Final = """CASE WHEN json_type(response->'$[0].type') = 'VARCHAR'
+    THEN array_to_string(list_transform(response::JSON[], lambda b: coalesce(b->>'$.text', b::VARCHAR)), chr(10))
+    ELSE response->>'$' END"""
+"""As `sameness.result_text`, for a text and for a list of content blocks."""
+
+TOOL_TEXTS: Final = Macro(
+    "tool_texts",
+    "one tool call among the rows (`run_key`, `step`) of the table named: what it was asked and what it answered, wherever that was "
+    "recorded; `FROM tool_texts('spans')` gives all, a table of the few that are wanted is much faster",
+    (
+        Column("run_key", "INTEGER", "See `spans`."),
+        Column("step", "INTEGER", "See `spans`."),
+        Column("arguments", "VARCHAR", "Its arguments, from its span or from the model's request."),
+        Column("result", "VARCHAR", "Its result, from its span or from the message that sent it back."),
+    ),
+    "calls",
+    # TRY: a message is what somebody recorded, and may be no JSON.
+    # By row ids, because a scan that only filters would unpack every text there is.
+    f"""
+    WITH s AS (
+        SELECT run_key, step, span_key, trace_id, tool_call_id FROM spans
+        WHERE kind = 'tool' AND (run_key, step) IN (SELECT (run_key, step) FROM query_table(calls))
+    ), own AS (
+        SELECT * FROM contents WHERE rowid IN (SELECT rowid FROM contents WHERE span_key IN (SELECT span_key FROM s))
+    ), told AS (
+        SELECT s.*, coalesce(own.arguments, q.arguments) AS arguments, own.result AS own, r.result AS failed,
+            coalesce(own.result_message_key, r.message_key) AS message_key
+        FROM s LEFT JOIN own ON own.span_key = s.span_key
+            LEFT JOIN tool_requests q ON q.trace_id = s.trace_id AND q.tool_call_id = s.tool_call_id
+            LEFT JOIN tool_responses r ON r.trace_id = s.trace_id AND r.tool_call_id = s.tool_call_id
+    ), m AS (
+        SELECT message_key, body FROM messages WHERE rowid IN (
+            SELECT rowid FROM messages WHERE message_key IN (SELECT message_key FROM told WHERE own IS NULL)
+        )
+    ), answered AS (
+        SELECT *, TRY(coalesce(part->'$.response', part->'$.result')) AS response
+        FROM (SELECT s.*, TRY({_PART}) AS part FROM told s LEFT JOIN m ON m.message_key = s.message_key)
+    )
+    SELECT run_key, step, arguments, coalesce(own, TRY({_TEXT}), failed) AS result FROM answered
+    """,
+)
+
+MACROS: Final = (TOOL_TEXTS,)
 
 COST_COLUMNS: Final = ("input_tokens", "output_tokens", "cost_usd")
 """Summed over model spans that are no duplicates, and over nothing else."""

@@ -25,7 +25,12 @@ def test_finds_what_the_cases_say_and_nothing_else(slug: str, dialect: str) -> N
         found = [f for trace in case.trace_ids() for f in by_trace[trace]]
         expected = case.expected()
         right = sorted(f.detector for f in found) == sorted(e.detector for e in expected) and all(
-            any(f.detector == e.detector and e.turns in (None, (f.first_turn, f.last_turn)) and e.severity in (None, f.severity) for f in found)
+            any(
+                f.detector == e.detector
+                and e.turns in (None, (f.first_turn, f.last_turn))
+                and e.severity in (None, f.severity)
+                for f in found
+            )
             for e in expected
         )
         if not right:

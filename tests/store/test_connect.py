@@ -32,6 +32,13 @@ def test_a_new_database_has_every_table_and_column(db: Path):
     assert set(found) == {(t.name, c.name) for t in schema.TABLES for c in t.columns}
 
 
+def test_a_new_database_has_every_macro_with_its_columns(db: Path):
+    with reading(db) as con:
+        for macro in schema.MACROS:
+            found = con.execute(f"DESCRIBE FROM {macro.name}('spans')").fetchall()
+            assert [(r[0], r[1]) for r in found] == [(c.name, c.type) for c in macro.columns]
+
+
 def test_readers_and_writers_take_turns(db: Path):
     errors: list[BaseException] = []
 

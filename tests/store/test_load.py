@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from instrument.otlp import AnyValue, any_value, plain
@@ -329,6 +329,7 @@ def test_fast_and_careful_columns_agree(values: list[Any]):
         assert len(read_column(wrapped)) == len(wrapped)
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from instrument.otlp import Span
-from instrument.store.settle import depths, nearest
+from instrument.store.ancestors import depths, nearest
 from tests.store.build import agent, answer, document, loaded, model, rows, span, span_id, tool, trace_id
 
 SDK = "com.anthropic.sdk.python"

@@ -26,15 +26,25 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     params = policy.context
     sized = windows(frames, policy)
     smallest = sized["window_tokens"].min()
-    near = frames.model_calls.filter(pl.col("input_tokens") >= params.forecast_share * (smallest if isinstance(smallest, int) else 2**62))["run_key"]
+    near = frames.model_calls.filter(
+        pl.col("input_tokens") >= params.forecast_share * (smallest if isinstance(smallest, int) else 2**62)
+    )["run_key"]
     over = frames.rows(OVERFLOWED, [])["run_key"]
-    columns = ["model: coalesce(response_model, request_model)", "input_tokens", "output_tokens", f"overflowed: {OVERFLOWED}"]
-    requests = frames.rows("kind = 'model'", columns, pl.concat([near, over])).join(sized, on="model", how="left", maintain_order="left")
+    columns = [
+        "model: coalesce(response_model, request_model)",
+        "input_tokens",
+        "output_tokens",
+        f"overflowed: {OVERFLOWED}",
+    ]
+    requests = frames.rows("kind = 'model'", columns, pl.concat([near, over])).join(
+        sized, on="model", how="left", maintain_order="left"
+    )
     return (
         trends(requests)
         .with_columns(
             # An answered request that is larger than the window proves the window larger than we believe.
-            pl.when((pl.col("peak_share") <= 1) | (pl.col("overflows") > 0)).then(c).alias(c) for c in ("peak_share", "last_share", "turns_left")
+            pl.when((pl.col("peak_share") <= 1) | (pl.col("overflows") > 0)).then(c).alias(c)
+            for c in ("peak_share", "last_share", "turns_left")
         )
         .filter(
             pl.col("overflows").gt(0)
@@ -42,10 +52,24 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
             | ((pl.col("last_share") >= params.forecast_share) & (pl.col("turns_left") <= params.forecast_turns))
         )
         # A helper with a small context of its own does not hide the model that is nearly full, nor make a second finding.
-        .sort("run_key", pl.col("overflows") > 0, "peak_share", "model", descending=[False, True, True, False], nulls_last=True)
+        .sort(
+            "run_key",
+            pl.col("overflows") > 0,
+            "peak_share",
+            "model",
+            descending=[False, True, True, False],
+            nulls_last=True,
+        )
         .unique("run_key", keep="first", maintain_order=True)
         .pipe(fillings, frames)
-        .with_columns(severity=severity(params), confidence=pl.when(pl.col("overflows") > 0).then(0.99).when(pl.col("peak_share") >= params.warn_share).then(0.95).otherwise(0.7))
+        .with_columns(
+            severity=severity(params),
+            confidence=pl.when(pl.col("overflows") > 0)
+            .then(0.99)
+            .when(pl.col("peak_share") >= params.warn_share)
+            .then(0.95)
+            .otherwise(0.7),
+        )
     )
 
 
@@ -53,17 +77,23 @@ def windows(frames: Frames, policy: Policy) -> pl.DataFrame:
     """One row is one model of the partition whose window is known."""
     models = frames.models["model"].drop_nulls().to_list()
     sizes = [window_of(m, policy.context.windows) for m in models]
-    return pl.DataFrame({"model": models, "window_tokens": sizes}, schema={"model": pl.String, "window_tokens": pl.Int64}).drop_nulls()
+    return pl.DataFrame(
+        {"model": models, "window_tokens": sizes}, schema={"model": pl.String, "window_tokens": pl.Int64}
+    ).drop_nulls()
 
 
 def trends(requests: pl.DataFrame) -> pl.DataFrame:
     """One row is one run and model: its largest request, and how its last context grew. Tokens are of single requests, never summed."""
     tokens = pl.col("input_tokens")
-    measured = requests.with_columns(compacted=(tokens < _DROP * tokens.forward_fill().shift()).over(_MODEL).fill_null(False))
+    measured = requests.with_columns(
+        compacted=(tokens < _DROP * tokens.forward_fill().shift()).over(_MODEL).fill_null(False)
+    )
     measured = measured.with_columns(context=pl.col("compacted").cum_sum().over(_MODEL))
     last = pl.col("context") == pl.col("context").max()
     # The context after a request holds its answer, too; the rate is per turn, since other models' turns pass as well.
-    grown = (tokens.filter(last).last() - tokens.filter(last).first()) / (pl.col("turn").filter(last).last() - pl.col("turn").filter(last).first())
+    grown = (tokens.filter(last).last() - tokens.filter(last).first()) / (
+        pl.col("turn").filter(last).last() - pl.col("turn").filter(last).first()
+    )
     peak = pl.col("context") == pl.col("context").get(tokens.arg_max())
     return (
         measured.group_by(*_MODEL, maintain_order=True)
@@ -77,22 +107,35 @@ def trends(requests: pl.DataFrame) -> pl.DataFrame:
             compacted_after_peak=pl.col("context").get(tokens.arg_max()) < pl.col("context").last(),
             overflows=pl.col("overflowed").sum(),
             tokens_per_turn=pl.when(tokens.filter(last).count() >= _TREND_REQUESTS).then(grown),
-            steps=pl.col("step").filter(pl.col("overflowed") | (peak & tokens.is_not_null() & (pl.col("step") <= pl.col("step").get(tokens.arg_max())))),
+            steps=pl.col("step").filter(
+                pl.col("overflowed")
+                | (peak & tokens.is_not_null() & (pl.col("step") <= pl.col("step").get(tokens.arg_max())))
+            ),
             first_turn=pl.col("turn").filter(peak | pl.col("overflowed")).first(),
-            last_turn=pl.max_horizontal(pl.col("turn").get(tokens.arg_max()), pl.col("turn").filter("overflowed").last()),
+            last_turn=pl.max_horizontal(
+                pl.col("turn").get(tokens.arg_max()), pl.col("turn").filter("overflowed").last()
+            ),
         )
         .with_columns(
-            peak_share=pl.col("peak_tokens") / pl.col("window_tokens"),
-            last_share=pl.col("last_tokens") / pl.col("window_tokens"),
+            # Rounded: a division by a single value is done as a multiplication and differs in the last bit.
+            peak_share=(pl.col("peak_tokens") / pl.col("window_tokens")).round(6),
+            last_share=(pl.col("last_tokens") / pl.col("window_tokens")).round(6),
             tokens_per_turn=pl.when(pl.col("tokens_per_turn") > 0).then("tokens_per_turn"),
         )
-        .with_columns(turns_left=((pl.col("window_tokens") - pl.col("last_tokens")) / pl.col("tokens_per_turn")).floor())
+        .with_columns(
+            turns_left=((pl.col("window_tokens") - pl.col("last_tokens")) / pl.col("tokens_per_turn")).floor()
+        )
     )
 
 
 def severity(params: Context) -> pl.Expr:
-    """Over the window is an error; near it is one, or a warning; a compaction afterwards takes one grade off; a mere forecast is mentioned."""
-    full, high, kept = pl.col("peak_share") >= params.error_share, pl.col("peak_share") >= params.warn_share, pl.col("compacted_after_peak")
+    """Over the window is an error; near it is one, or a warning; a compaction afterwards takes one grade off; a mere
+    forecast is mentioned."""
+    full, high, kept = (
+        pl.col("peak_share") >= params.error_share,
+        pl.col("peak_share") >= params.warn_share,
+        pl.col("compacted_after_peak"),
+    )
     return (
         pl.when(pl.col("overflows") > 0)
         .then(pl.lit("error"))
@@ -107,13 +150,19 @@ def severity(params: Context) -> pl.Expr:
 def message(facts: Mapping[str, Any]) -> str:
     """The context reached 178,000 of 200,000 tokens ..."""
     model = f" of `{facts['model']}`" if facts["model"] else ""
-    refused = f"{plural(facts['overflows'], 'request')} went over the context window{model}" if facts["overflows"] else ""
+    refused = (
+        f"{plural(facts['overflows'], 'request')} went over the context window{model}" if facts["overflows"] else ""
+    )
     if not facts["peak_share"]:
         return f"{refused} in turn {facts['last_turn']}."
     reached = f"the context reached {facts['peak_tokens']:,} of {facts['window_tokens']:,} tokens ({facts['peak_share']:.0%}){model}"
     compacted = ", and was then compacted" if facts["compacted_after_peak"] else ""
     left = facts["turns_left"]
-    rate = f" and grew by {facts['tokens_per_turn']:,.0f} a turn: full in {plural(int(left), 'turn')} at this rate" if left is not None and not compacted else ""
+    rate = (
+        f" and grew by {facts['tokens_per_turn']:,.0f} a turn: full in {plural(int(left), 'turn')} at this rate"
+        if left is not None and not compacted
+        else ""
+    )
     told = f"{refused}; {reached}" if refused else reached
     return f"{told[0].upper()}{told[1:]} in turn {facts['last_turn']}{compacted}{rate}."
 
@@ -121,7 +170,9 @@ def message(facts: Mapping[str, Any]) -> str:
 def sight(frames: Frames, policy: Policy) -> Sight:
     """Model calls with token counts, of models whose window is known."""
     known = windows(frames, policy)["model"].implode()
-    counts = frames.models.select(calls=pl.col("calls").sum(), known=pl.col("measured").filter(pl.col("model").is_in(known)).sum())
+    counts = frames.models.select(
+        calls=pl.col("calls").sum(), known=pl.col("measured").filter(pl.col("model").is_in(known)).sum()
+    )
     return Sight(int(counts["calls"].item() or 0), int(counts["known"].item() or 0))
 
 
@@ -130,10 +181,13 @@ DETECTOR = Detector(
     failure_mode="context overflow",
     title="The context nearly full",
     finds="One request came near the model's context window, a steady growth was about to fill it, or a request went over it.",
-    matters="Long before the window is full answers get slower, dearer and worse; when it is, the run fails or drops what it knew. The peak of a single request counts here, never a sum.",
-    wrong="The window is the model's default: one that was widened by an option or a beta header is larger than we believe (set `context.windows`). Two conversations in one run look like "
+    matters="Long before the window is full answers get slower, dearer and worse; when it is, the run fails or drops "
+    "what it knew. The peak of a single request counts here, never a sum.",
+    wrong="The window is the model's default: one that was widened by an option or a beta header is larger than we "
+    "believe (set `context.windows`). Two conversations in one run look like "
     "one that was compacted. Models we do not know are not judged, and the outcome says so.",
-    advice="Cut tool results before they enter the context, compact at a measured share of the window, or hand parts of the work to sub-agents; `context.warn_share` sets where the guard compacts.",
+    advice="Cut tool results before they enter the context, compact at a measured share of the window, or hand parts of "
+    "the work to sub-agents; `context.warn_share` sets where the guard compacts.",
     params="context",
     evidence={
         "model": "Model whose window it is.",

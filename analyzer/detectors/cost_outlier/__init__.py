@@ -13,11 +13,12 @@ from instrument.policy import Cost, Policy
 
 _MAD_TO_DEVIATION: Final = 1.4826
 """Median absolute deviation times this estimates the standard deviation of a normal distribution: 1 / Φ⁻¹(3/4)."""
-_GROUP: Final = ("agent_name", "model")
+_GROUP: Final = ("agent", "model")
 
 
 def compare(runs: pl.DataFrame, policy: Policy) -> pl.DataFrame:
-    """One row is one run that cost far more than the runs of the same agent and model, or more than the static line where there are too few."""
+    """One row is one run that cost far more than the runs of the same agent and model, or more than the static line
+    where there are too few."""
     params = policy.cost
     whole = pl.col("unpriced_calls") == 0
     log = pl.col("cost_usd").log()
@@ -45,11 +46,22 @@ def compare(runs: pl.DataFrame, policy: Policy) -> pl.DataFrame:
             limit_usd=pl.when(pl.col("median_usd").is_null()).then(params.run_usd),
         )
         .filter(
-            ((pl.col("ratio") >= params.outlier_ratio) & (pl.col("deviations") >= params.outlier_deviations).fill_null(True)) | (pl.col("cost_usd") >= pl.col("limit_usd"))
+            (
+                (pl.col("ratio") >= params.outlier_ratio)
+                & (pl.col("deviations") >= params.outlier_deviations).fill_null(True)
+            )
+            | (pl.col("cost_usd") >= pl.col("limit_usd"))
         )
         .sort("cost_usd", "run_key", descending=[True, False])
-        .with_columns(pl.col("group_runs").fill_null(0), severity=severity(params), confidence=pl.when(pl.col("median_usd").is_null()).then(0.8).otherwise(0.9))
-        .with_columns(steps=pl.concat_list(pl.lit(0, pl.Int32), "last_step").list.unique(maintain_order=True), first_turn=pl.lit(0, pl.Int32))
+        .with_columns(
+            pl.col("group_runs").fill_null(0),
+            severity=severity(params),
+            confidence=pl.when(pl.col("median_usd").is_null()).then(0.8).otherwise(0.9),
+        )
+        .with_columns(
+            steps=pl.concat_list(pl.lit(0, pl.Int32), "last_step").list.unique(maintain_order=True),
+            first_turn=pl.lit(0, pl.Int32),
+        )
     )
 
 
@@ -66,7 +78,8 @@ def message(facts: Mapping[str, Any]) -> str:
     calls = f"{plural(facts['model_calls'], 'model call')}, {facts['input_tokens']:,} input tokens"
     if facts["median_usd"] is None:
         return f"{cost}, over the line of ${facts['limit_usd']:,.2f} for one run ({calls})."
-    return f"{cost}, {facts['ratio']:,.1f} times the median of {plural(facts['group_runs'], 'run')} of the same agent and model, ${facts['median_usd']:,.2f} ({calls})."
+    like = f"the median of {plural(facts['group_runs'], 'run')} of the same agent and model"
+    return f"{cost}, {facts['ratio']:,.1f} times {like}, ${facts['median_usd']:,.2f} ({calls})."
 
 
 def sight(frames: Frames, _: Policy) -> Sight:
@@ -78,11 +91,14 @@ DETECTOR = Detector(
     slug="cost_outlier",
     failure_mode="cost explosions",
     title="A run far dearer than its like",
-    finds="One run cost far more than usual for its agent and model; where there were too few runs to say what is usual, more than a fixed line.",
+    finds="One run cost far more than usual for its agent and model; where there were too few runs to say what is "
+    "usual, more than a fixed line.",
     matters="A handful of runaway runs is commonly most of a bill, and an average hides them.",
-    wrong="A run that had more to do costs more: this says that it was dear, not that it was wrong, and therefore claims no waste. A group that mixes two kinds of task has a "
+    wrong="A run that had more to do costs more: this says that it was dear, not that it was wrong, and therefore "
+    "claims no waste. A group that mixes two kinds of task has a "
     "median that fits neither. Calls without a known price are never counted as free: such a run costs at least what is shown.",
-    advice="Give runs a budget that is reserved before each call, and let someone review what goes beyond it; see which turns and which input made it dear first.",
+    advice="Give runs a budget that is reserved before each call, and let someone review what goes beyond it; see which "
+    "turns and which input made it dear first.",
     params="cost",
     evidence={
         "cost_usd": "What the run cost, in US dollars.",

@@ -21,23 +21,40 @@ _MODEL: Final = "the model"
 def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     """One row is one cascade: of one tool failing the same way, of whatever tools failing in a row, or of failing model calls."""
     params = policy.tool_errors
-    tools = tool_calls(frames, troubled(frames.tool_calls, params.same_failure_calls))
-    models = model_calls(frames, troubled(frames.model_calls, params.same_failure_calls))
+    tools = tool_calls(frames, troubled(frames, frames.tool_calls, params))
+    models = model_calls(frames, troubled(frames, frames.model_calls, params))
     same = pl.concat([same_failures(tools, params), same_failures(models, params)])
-    mixed = failures_in_a_row(tools, params)
-    # One stretch of failures is one finding: the wider pattern has it.
-    inside = mixed.join(same, on="run_key", suffix="_same").filter(pl.col("last_step_same") >= pl.col("first_step"), pl.col("first_step_same") <= pl.col("last_step"))
-    wider = inside.group_by("run_key", "first_step").agg(widest=pl.col("failures_same").max())
-    mixed = mixed.join(wider, on=["run_key", "first_step"], how="left").filter(pl.col("failures") > pl.col("widest").fill_null(0)).drop("widest")
-    covered = same.join(mixed, on="run_key", suffix="_mixed").filter(pl.col("first_step") >= pl.col("first_step_mixed"), pl.col("last_step") <= pl.col("last_step_mixed"))
-    same = same.join(covered, on=["run_key", "first_step", "tool_name"], how="anti")
-    return pl.concat([same, mixed]).sort("run_key", "first_step").with_columns(severity=severity(params), useless_turns=turns("second_turn", "last_turn"))
+    return (
+        each_once(same, failures_in_a_row(tools, params))
+        .sort("run_key", "first_step", "last_step", "failure_kind")
+        .with_columns(severity=severity(params), useless_turns=turns("second_turn", "last_turn"))
+    )
 
 
-def troubled(calls: pl.DataFrame, failures: int) -> pl.Series:
-    """Runs with at least so many failed calls in as many turns."""
-    failed = calls.filter("failed").group_by("run_key").agg(turns=pl.col("turn").n_unique())
-    return failed.filter(pl.col("turns") >= failures)["run_key"]
+def each_once(same: pl.DataFrame, mixed: pl.DataFrame) -> pl.DataFrame:
+    """Both kinds of cascade, where they overlap only the wider one: one stretch of failures is one finding."""
+    pairs = same.join(mixed, on="run_key", suffix="_mixed").filter(
+        pl.col("first_step") <= pl.col("last_step_mixed"), pl.col("last_step") >= pl.col("first_step_mixed")
+    )
+    narrow = pairs.filter(pl.col("failures_mixed") <= pl.col("failures")).select(
+        "run_key", first_step="first_step_mixed"
+    )
+    mixed = mixed.join(narrow, on=["run_key", "first_step"], how="anti")
+    inside = pairs.join(mixed, left_on=["run_key", "first_step_mixed"], right_on=["run_key", "first_step"], how="semi")
+    inside = inside.filter(
+        pl.col("first_step") >= pl.col("first_step_mixed"), pl.col("last_step") <= pl.col("last_step_mixed")
+    )
+    return pl.concat([same.join(inside, on=["run_key", "steps"], how="anti"), mixed])
+
+
+def troubled(frames: Frames, calls: pl.DataFrame, params: ToolErrors) -> pl.Series:
+    """Runs with failures enough for a cascade: so many of one tool and kind, or so many at all, in as many turns."""
+    failed = calls.filter("failed").select("run_key", "step", "turn")
+    turns = pl.col("turn").n_unique().over("run_key")
+    failed = failed.filter(turns >= min(params.same_failure_calls, params.failed_calls))
+    kinds = frames.at(failed, ["tool: hash(tool_name)", "failure: hash(failure_kind)"])
+    enough = pl.col("turn").n_unique().over("run_key", "tool", "failure") >= params.same_failure_calls
+    return kinds.filter(enough | (turns >= params.failed_calls))["run_key"]
 
 
 def tool_calls(frames: Frames, runs: pl.Series) -> pl.DataFrame:
@@ -51,59 +68,90 @@ def tool_calls(frames: Frames, runs: pl.Series) -> pl.DataFrame:
 def model_calls(frames: Frames, runs: pl.Series) -> pl.DataFrame:
     """One row is one model call of the `runs`, as if the model were a tool. An error that was copied to the spans around it counts once."""
     none = "NULL::UBIGINT"
-    columns = [f"tool_name: '{_MODEL}'", "failed", "failure_inferred", "failure_kind", f"call_key: {none}", f"answer: {none}", "end_ns", f"overflowed: {OVERFLOWED}"]
-    copied = pl.col("failed") & pl.col("failed").shift(-1) & (pl.col("run_key") == pl.col("run_key").shift(-1)) & (pl.col("end_ns") >= pl.col("end_ns").shift(-1))
-    return frames.rows("kind = 'model'", columns, runs).filter(~copied.fill_null(False), ~pl.col("overflowed")).drop("end_ns", "overflowed")
+    columns = [
+        f"tool_name: '{_MODEL}'",
+        "failed",
+        "failure_inferred",
+        "failure_kind",
+        f"call_key: {none}",
+        f"answer: {none}",
+        "end_ns",
+        f"overflowed: {OVERFLOWED}",
+    ]
+    copied = (
+        pl.col("failed")
+        & pl.col("failed").shift(-1)
+        & (pl.col("run_key") == pl.col("run_key").shift(-1))
+        & (pl.col("end_ns") >= pl.col("end_ns").shift(-1))
+    )
+    return (
+        frames.rows("kind = 'model'", columns, runs)
+        .filter(~copied.fill_null(False), ~pl.col("overflowed"))
+        .drop("end_ns", "overflowed")
+    )
 
 
 def same_failures(calls: pl.DataFrame, params: ToolErrors) -> pl.DataFrame:
     """One row is one chain of failures of one tool and one kind, with no success of that tool between."""
     worked = (~pl.col("failed")).fill_null(False).cast(pl.Int32)
     chains = (
-        calls.with_columns(own=worked.cum_sum().over(_TOOL), others=worked.cum_sum().over("run_key") - worked.cum_sum().over(_TOOL), recoveries=worked.sum().over(_TOOL))
+        calls.with_columns(
+            own=worked.cum_sum().over(_TOOL),
+            others=worked.cum_sum().over("run_key") - worked.cum_sum().over(_TOOL),
+            recoveries=worked.sum().over(_TOOL),
+        )
         .filter("failed")
         # The same question, another answer, and something else done in between: a test that fails on fewer cases is progress.
         .with_columns(
-            moved=((pl.col("call_key") == pl.col("call_key").shift()) & (pl.col("answer") != pl.col("answer").shift()) & (pl.col("others") != pl.col("others").shift()))
+            moved=(
+                (pl.col("call_key") == pl.col("call_key").shift())
+                & (pl.col("answer") != pl.col("answer").shift())
+                & (pl.col("others") != pl.col("others").shift())
+            )
             .over(_KIND)
             .fill_null(False)
         )
         .with_columns(part=pl.col("moved").cum_sum().over(_KIND))
     )
-    return summed(chains, [*_KIND, "own", "part"], recovered=pl.col("recoveries").last() > pl.col("own").last()).filter(pl.col("failures") >= params.same_failure_calls)
+    return summed(
+        chains,
+        ["tool_name", "failure_kind", "own", "part"],
+        recovered=pl.col("recoveries").last() > pl.col("own").last(),
+    ).filter(pl.col("failures") >= params.same_failure_calls)
 
 
 def failures_in_a_row(calls: pl.DataFrame, params: ToolErrors) -> pl.DataFrame:
     """One row is one run of failed calls with no success between, whatever the tools and the reasons."""
     worked = (~pl.col("failed")).fill_null(False).cast(pl.Int32)
-    rows = calls.with_columns(streak=worked.cum_sum().over("run_key"), own=worked.cum_sum().over(_TOOL), recoveries=worked.sum().over(_TOOL)).filter("failed")
-    streaks = summed(rows, ["run_key", "streak"], recovered=pl.col("recoveries").last() > pl.col("own").last())
+    rows = calls.with_columns(
+        streak=worked.cum_sum().over("run_key"), own=worked.cum_sum().over(_TOOL), recoveries=worked.sum().over(_TOOL)
+    ).filter("failed")
+    streaks = summed(rows, ["streak"], recovered=pl.col("recoveries").last() > pl.col("own").last())
     return streaks.filter(pl.col("failures") >= params.failed_calls, pl.col("kinds") > 1)
 
 
 def summed(failures: pl.DataFrame, by: list[str], recovered: pl.Expr) -> pl.DataFrame:
-    """One row is one pattern out of the failed calls that share `by`."""
+    """One row is one pattern out of the failed calls of a run that share `by`."""
+    turn = pl.col("turn")
     return (
-        failures.group_by(by, maintain_order=True)
+        failures.with_columns(pl.col(by).name.prefix("by_"))
+        .group_by("run_key", pl.col("^by_.*$"), maintain_order=True)
         .agg(
-            *(pl.col(c).first().alias(f"first_{c}") for c in ("tool_name", "failure_kind")),
+            pl.col("tool_name", "failure_kind").first(),
             steps=pl.col("step"),
             first_step=pl.col("step").first(),
             last_step=pl.col("step").last(),
-            failures=pl.col("turn").n_unique(),
+            failures=turn.n_unique(),
             failed_calls=pl.len(),
             kinds=pl.struct("tool_name", "failure_kind").n_unique(),
             tools=pl.col("tool_name").unique(maintain_order=True),
-            first_turn=pl.col("turn").first(),
-            second_turn=pl.col("turn").filter(pl.col("turn") > pl.col("turn").first()).first(),
-            last_turn=pl.col("turn").last(),
+            first_turn=turn.first(),
+            second_turn=turn.filter(turn > turn.first()).first(),
+            last_turn=turn.last(),
             recovered=recovered,
             confidence=pl.when(pl.col("failure_inferred").fill_null(False).any()).then(0.75).otherwise(0.95),
         )
-        .select(
-            "run_key", "steps", "first_step", "last_step", "failures", "failed_calls", "kinds", "tools", "first_turn", "second_turn", "last_turn", "recovered",
-            "confidence", tool_name="first_tool_name", failure_kind="first_failure_kind",
-        )  # fmt: skip
+        .select(pl.exclude("^by_.*$"))
     )
 
 
@@ -111,16 +159,24 @@ def severity(params: ToolErrors) -> pl.Expr:
     """A long cascade is an error; one that the run recovered from weighs one grade less."""
     long = pl.col("failures") >= params.error_calls
     grades = [(long & ~pl.col("recovered"), "error"), (long | ~pl.col("recovered"), "warning")]
-    return pl.when(grades[0][0]).then(pl.lit(grades[0][1])).when(grades[1][0]).then(pl.lit(grades[1][1])).otherwise(pl.lit("info"))
+    return (
+        pl.when(grades[0][0])
+        .then(pl.lit(grades[0][1]))
+        .when(grades[1][0])
+        .then(pl.lit(grades[1][1]))
+        .otherwise(pl.lit("info"))
+    )
 
 
 def message(facts: Mapping[str, Any]) -> str:
     """`read_file` failed the same way in 4 turns ..."""
     end = "then it worked again" if facts["recovered"] else "and did not work again"
     if facts["kinds"] > 1:
-        return f"{plural(facts['failed_calls'], 'call')} of {plural(len(facts['tools']), 'tool')} failed in a row {between(facts)}, in {facts['kinds']} different ways."
-    who = facts["tool_name"] if facts["tool_name"] == _MODEL else f"`{facts['tool_name']}`"
-    return f"{who[0].upper() + who[1:]} failed the same way {plural(facts['failures'], 'time')} {between(facts)} (“{facts['failure_kind']}”), {end}."
+        calls, tools = plural(facts["failed_calls"], "call"), plural(len(facts["tools"]), "tool")
+        return f"{calls} of {tools} failed in a row {between(facts)}, in {facts['kinds']} different ways."
+    who = "The model" if facts["tool_name"] == _MODEL else f"`{facts['tool_name']}`"
+    times = plural(facts["failures"], "time")
+    return f"{who} failed the same way {times} {between(facts)} (“{facts['failure_kind']}”), {end}."
 
 
 def sight(frames: Frames, _: Policy) -> Sight:
@@ -133,11 +189,16 @@ DETECTOR = Detector(
     slug="error_cascade",
     failure_mode="tool errors that cascade",
     title="One failure after another",
-    finds="A tool failed the same way in several turns with no success in between, whatever its arguments; or many calls failed in a row; or the model itself did.",
-    matters="After the second identical failure the next one is nearly certain, and each costs a whole request. What failed is often built upon as if it had worked.",
-    wrong="Where no error was flagged, the result's opening words decide (confidence is lower then), and a tool whose good answers begin with “Error” fools it. "
-    "Failures are told apart by their text without names, paths and numbers, so two different problems behind one generic message (“exit code 1”) look like one.",
-    advice="Turn errors into results that say what to do instead, and let a breaker refuse the tool after `tool_errors.same_failure_calls` failures of one kind. "
+    finds="A tool failed the same way in several turns with no success in between, whatever its arguments; or many "
+    "calls failed in a row; or the model itself did.",
+    matters="After the second identical failure the next one is nearly certain, and each costs a whole request. What "
+    "failed is often built upon as if it had worked.",
+    wrong="Where no error was flagged, the result's opening words decide (confidence is lower then), and a tool whose "
+    "good answers begin with “Error” fools it. "
+    "Failures are told apart by their text without names, paths and numbers, so two different problems behind "
+    "one generic message (“exit code 1”) look like one.",
+    advice="Turn errors into results that say what to do instead, and let a breaker refuse the tool after "
+    "`tool_errors.same_failure_calls` failures of one kind. "
     "For failing model calls, back off and give up after a few.",
     params="tool_errors",
     evidence={

@@ -22,33 +22,44 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     """One row is one stretch of a run in which one call kept giving one result, and nothing had happened that could have changed it."""
     params = policy.loops
     story = stories(frames, recurring(frames.tool_calls, ("call_key", "result_key"), params.same_call_repeats))
-    result = pl.col("result_key")
+    result, turn = pl.col("result_key"), pl.col("turn")
     # Clicking "next" answers "ok" each time; whether it gets anywhere shows in what other calls then see.
     happened = pl.col("events") + pl.when(effect=Effect.CHANGES).then("news").otherwise(0)
     stretches = (
-        story.filter(~pl.col("failed"), pl.col("call_key").is_not_null(), result.is_not_null(), pl.col("effect") != Effect.WAITS)
+        story.filter(
+            ~pl.col("failed"), pl.col("call_key").is_not_null(), result.is_not_null(), pl.col("effect") != Effect.WAITS
+        )
+        .filter(pl.len().over(CALL) >= params.same_call_repeats)
         .with_columns(
             starts=(result != result.shift()).over(CALL).fill_null(True)
             | (happened.diff() != 0).over(CALL)
-            | (pl.col("turn").diff() > params.same_call_gap_turns).over(CALL),
+            | (turn.diff() > params.same_call_gap_turns).over(CALL),
             # Polling whose answer changed in the end, with nothing done in between, was waiting.
-            arrived=((result != result.shift(-1)) & (happened == happened.shift(-1))).over(CALL).fill_null(False),
+            arrived=(
+                (result != result.shift(-1))
+                & (happened == happened.shift(-1))
+                & (turn.shift(-1) - turn <= params.same_call_gap_turns)
+            )
+            .over(CALL)
+            .fill_null(False),
         )
         .with_columns(stretch=pl.col("starts").cum_sum().over(CALL))
         .group_by(*CALL, "stretch", maintain_order=True)
         .agg(
             result.first(),
             steps=pl.col("step"),
-            repeats=pl.col("turn").n_unique(),
-            first_turn=pl.col("turn").first(),
-            second_turn=pl.col("turn").filter(pl.col("turn") > pl.col("turn").first()).first(),
-            last_turn=pl.col("turn").last(),
+            repeats=turn.n_unique(),
+            first_turn=turn.first(),
+            second_turn=turn.filter(turn > turn.first()).first(),
+            last_turn=turn.last(),
             arrived=pl.col("arrived").last(),
         )
         .filter(pl.col("repeats") >= params.same_call_repeats, ~pl.col("arrived"))
     )
     return alone(stretches, story).with_columns(
-        severity=pl.when(pl.col("repeats") >= params.same_call_error_repeats).then(pl.lit("error")).otherwise(pl.lit("warning")),
+        severity=pl.when(pl.col("repeats") >= params.same_call_error_repeats)
+        .then(pl.lit("error"))
+        .otherwise(pl.lit("warning")),
         confidence=pl.when(pl.col("other_calls") == 0).then(0.97).otherwise(0.85),
         useless_turns=turns("second_turn", "last_turn"),
     )
@@ -57,21 +68,34 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
 def alone(stretches: pl.DataFrame, story: pl.DataFrame) -> pl.DataFrame:
     """Those stretches that are no part of a cycle, with `other_calls`, the number of other calls in between.
 
-    A, B, A, B, ... is one pattern of two calls, not two patterns: where all calls from first to last repeat with a period of two calls or more, a
+    A, B, A, B, ... is one pattern of two calls, not two patterns: where all calls from first to last repeat with a
+    period of two calls or more, a
     cycle is what happened.
     """
     within = (
         stretches.with_row_index("stretch_key")
-        .select("stretch_key", "run_key", first=pl.col("steps").list.first(), last=pl.col("steps").list.last(), own=pl.col("call_key"))
+        .select(
+            "stretch_key",
+            "run_key",
+            first=pl.col("steps").list.first(),
+            last=pl.col("steps").list.last(),
+            own=pl.col("call_key"),
+        )
         # Two keys as one number; a call that is not known whole equals none.
-        .join(story.select("run_key", "step", "turn", "call_key", same=pl.col("call_key") * _ODD + pl.col("result_key")), on="run_key")
+        .join(
+            story.select("run_key", "step", "turn", "call_key", same=pl.col("call_key") * _ODD + pl.col("result_key")),
+            on="run_key",
+        )
         .filter(pl.col("step").is_between("first", "last"))
         .sort("stretch_key", "step")
         # Parallel calls of one turn come in any order, and twice the same is once.
         .unique(["stretch_key", "turn", "same"], keep="first", maintain_order=True)
     )
     same = pl.col("same")
-    comes_round = [(same == same.shift(p)).slice(p).fill_null(False).all() & (pl.len() > 2 * p) for p in range(1, LONGEST_PERIOD + 1)]
+    comes_round = [
+        (same == same.shift(p)).slice(p).fill_null(False).all() & (pl.len() > 2 * p)
+        for p in range(1, LONGEST_PERIOD + 1)
+    ]
     shape = within.group_by("stretch_key").agg(
         cycle=pl.any_horizontal(comes_round[1:]) & ~comes_round[0],
         other_calls=(pl.col("call_key").ne_missing(pl.col("own"))).sum(),
@@ -82,24 +106,34 @@ def alone(stretches: pl.DataFrame, story: pl.DataFrame) -> pl.DataFrame:
 def message(facts: Mapping[str, Any]) -> str:
     """`search` was called with the same arguments in 6 turns ..."""
     others = f", with {plural(facts['other_calls'], 'other call')} in between" if facts["other_calls"] else ""
-    return f"`{facts['tool_name']}` was called with the same arguments {plural(facts['repeats'], 'time')} {between(facts)} and gave the same result each time{others}."
+    often = f"{plural(facts['repeats'], 'time')} {between(facts)}"
+    return (
+        f"`{facts['tool_name']}` was called with the same arguments {often} and gave the same result each time{others}."
+    )
 
 
 def sight(frames: Frames, _: Policy) -> Sight:
     """Tool calls whose arguments and result are known, or that failed: those are another detector's."""
-    return seen(frames.tool_calls, pl.col("failed") | (pl.col("call_key").is_not_null() & pl.col("result_key").is_not_null()))
+    return seen(
+        frames.tool_calls, pl.col("failed") | (pl.col("call_key").is_not_null() & pl.col("result_key").is_not_null())
+    )
 
 
 DETECTOR = Detector(
     slug="repeated_call",
     failure_mode="infinite loops",
     title="The same call, again and again",
-    finds="One tool was called with the same arguments in several turns and gave the same result each time, while nothing happened that could have changed it.",
-    matters="Every repeat pays for the whole context once more and teaches the model nothing. Recorded loops go on for 60 to 100 identical calls.",
-    wrong="A tool can depend on something that no call shows: a check that waits for a person or another process looks like a loop until its answer changes. "
-    "What changes the world is judged by the names of tools and by shell commands, so a tool that changes things under a harmless name (`apply_fix.py`) makes "
+    finds="One tool was called with the same arguments in several turns and gave the same result each time, while "
+    "nothing happened that could have changed it.",
+    matters="Every repeat pays for the whole context once more and teaches the model nothing. Recorded loops go on for "
+    "60 to 100 identical calls.",
+    wrong="A tool can depend on something that no call shows: a check that waits for a person or another process looks "
+    "like a loop until its answer changes. "
+    "What changes the world is judged by the names of tools and by shell commands, so a tool that changes things "
+    "under a harmless name (`apply_fix.py`) makes "
     "the check after it look idle. Calls that merely wait (`sleep`) are left out. A cycle of two or more calls is not reported here.",
-    advice="Stop repeats while they happen: the guard for `loops.same_call_repeats` answers a repeated call with a note that its result will be the same, then refuses "
+    advice="Stop repeats while they happen: the guard for `loops.same_call_repeats` answers a repeated call with a note "
+    "that its result will be the same, then refuses "
     "it. If the tool is a poll, let it wait inside the call.",
     params="loops",
     evidence={

@@ -16,17 +16,41 @@ def _read(number: int) -> Entry:
 
 CASES: Final = (
     Case("five times the same", [*[_SEARCH] * 5, _DONE], [Found("repeated_call", turns=(1, 5), severity="warning")]),
-    Case("a hundred times is one finding", [*[_SEARCH] * 100, _DONE], [Found("repeated_call", turns=(1, 100), severity="error")]),
+    Case(
+        "a hundred times is one finding",
+        [*[_SEARCH] * 100, _DONE],
+        [Found("repeated_call", turns=(1, 100), severity="error")],
+    ),
     Case(
         "other calls in between do not hide it",
         [entry for n in range(6) for entry in (_SEARCH, _read(n))] + [_DONE],
         [Found("repeated_call", turns=(1, 11))],
     ),
-    Case("a new thought each time", [*[turn(_SEARCH, text=f"Perhaps {w} helps.") for w in ("one", "this", "more", "luck", "hope")], _DONE], ["repeated_call"]),
-    Case("a loop, then twelve good calls", [*[_SEARCH] * 5, *[_read(n) for n in range(12)], _DONE], [Found("repeated_call", turns=(1, 5))]),
-    Case("twelve good calls, then a loop", [*[_read(n) for n in range(12)], *[_SEARCH] * 5, _DONE], [Found("repeated_call", turns=(13, 17))]),
-    Case("arguments in another order are the same", [*[tool_call("f", {"a": 1, "b": 2}), tool_call("f", {"b": 2, "a": 1.0})] * 2, _DONE], ["repeated_call"]),
-    Case("an edit that is made again and again", [*[tool_call("edit_file", {"path": "a.py", "text": "x"}, "ok")] * 5, _DONE], ["repeated_call"]),
+    Case(
+        "a new thought each time",
+        [*[turn(_SEARCH, text=f"Perhaps {w} helps.") for w in ("one", "this", "more", "luck", "hope")], _DONE],
+        ["repeated_call"],
+    ),
+    Case(
+        "a loop, then twelve good calls",
+        [*[_SEARCH] * 5, *[_read(n) for n in range(12)], _DONE],
+        [Found("repeated_call", turns=(1, 5))],
+    ),
+    Case(
+        "twelve good calls, then a loop",
+        [*[_read(n) for n in range(12)], *[_SEARCH] * 5, _DONE],
+        [Found("repeated_call", turns=(13, 17))],
+    ),
+    Case(
+        "arguments in another order are the same",
+        [*[tool_call("f", {"a": 1, "b": 2}), tool_call("f", {"b": 2, "a": 1.0})] * 2, _DONE],
+        ["repeated_call"],
+    ),
+    Case(
+        "an edit that is made again and again",
+        [*[tool_call("edit_file", {"path": "a.py", "text": "x"}, "ok")] * 5, _DONE],
+        ["repeated_call"],
+    ),
     Case("quiet: three times", [*[_SEARCH] * 3, _DONE], []),
     Case("quiet: in parallel", [turn(*[_SEARCH] * 6), _DONE], []),
     Case("quiet: two turns of parallel twins", [turn(*[_SEARCH] * 3), turn(*[_SEARCH] * 3), _DONE], []),
@@ -35,23 +59,75 @@ CASES: Final = (
         [*[tool_call("build_status", {}, "running")] * 6, tool_call("build_status", {}, "passed"), _DONE],
         [],
     ),
-    Case("quiet: polling with pauses", [*[tool_call("job", {}, "busy"), tool_call("sleep", {"seconds": 5}, "slept")] * 6, tool_call("job", {}, "done"), _DONE], []),
+    Case(
+        "quiet: polling with pauses",
+        [
+            *[tool_call("job", {}, "busy"), tool_call("sleep", {"seconds": 5}, "slept")] * 6,
+            tool_call("job", {}, "done"),
+            _DONE,
+        ],
+        [],
+    ),
     Case("quiet: progress in numbers", [*[tool_call("status", {}, f"{n} of 9") for n in range(9)], _DONE], []),
     Case(
         "quiet: the same check after each edit",
-        [entry for n in range(8) for entry in (tool_call("edit", {"n": n}), tool_call("bash", {"command": "make test"}, "all passed"))] + [_DONE],
+        [
+            entry
+            for n in range(8)
+            for entry in (tool_call("edit", {"n": n}), tool_call("bash", {"command": "make test"}, "all passed"))
+        ]
+        + [_DONE],
         [],
     ),
     Case(
         "quiet: the same check after each change by shell",
-        [entry for n in range(8) for entry in (tool_call("bash", {"command": f"sed -i 's/a/{n}/' x.py"}, ""), tool_call("bash", {"command": "pytest"}, "1 passed"))] + [_DONE],
+        [
+            entry
+            for n in range(8)
+            for entry in (
+                tool_call("bash", {"command": f"sed -i 's/a/{n}/' x.py"}, ""),
+                tool_call("bash", {"command": "pytest"}, "1 passed"),
+            )
+        ]
+        + [_DONE],
         [],
     ),
-    Case("quiet: the next page", [entry for n in range(8) for entry in (tool_call("click", {"on": "next"}), tool_call("screen", {}, f"page {n}"))] + [_DONE], []),
-    Case("quiet: the user asks again", [entry for n in range(6) for entry in (user(f"And now, {n}?"), _SEARCH, says(f"Still nothing on try {n}."))], [], only=frozenset({"gen_ai", "openinference", "messages_only", "anthropic_sdk"})),
-    Case("quiet: far apart", [entry for n in range(4) for entry in (_SEARCH, *[_read(n * 10 + k) for k in range(9)])] + [_DONE], []),
-    Case("quiet: two calls taking turns are a cycle", [*[tool_call("a", {}, "1"), tool_call("b", {}, "2")] * 6, _DONE], []),
-    Case("quiet: three calls going round are a cycle", [*[tool_call("a", {}, "1"), tool_call("b", {}, "2"), tool_call("c", {}, "3")] * 5, _DONE], []),
+    Case(
+        "quiet: the next page",
+        [
+            entry
+            for n in range(8)
+            for entry in (tool_call("click", {"on": "next"}), tool_call("screen", {}, f"page {n}"))
+        ]
+        + [_DONE],
+        [],
+    ),
+    Case(
+        "quiet: the user asks again",
+        [entry for n in range(6) for entry in (user(f"And now, {n}?"), _SEARCH, says(f"Still nothing on try {n}."))],
+        [],
+        only=frozenset({"gen_ai", "openinference", "messages_only", "anthropic_sdk"}),
+    ),
+    Case(
+        "quiet: far apart",
+        [entry for n in range(4) for entry in (_SEARCH, *[_read(n * 10 + k) for k in range(9)])] + [_DONE],
+        [],
+    ),
+    Case(
+        "quiet: two calls taking turns are a cycle",
+        [*[tool_call("a", {}, "1"), tool_call("b", {}, "2")] * 6, _DONE],
+        [],
+    ),
+    Case(
+        "quiet: three calls going round are a cycle",
+        [*[tool_call("a", {}, "1"), tool_call("b", {}, "2"), tool_call("c", {}, "3")] * 5, _DONE],
+        [],
+    ),
     Case("quiet: a batch", [*[tool_call("check", {"attachment": n}, True) for n in range(9)], _DONE], []),
-    Case("quiet: nothing recorded of the results", [*[tool_call("poke", {}, "x", ran=False)] * 6], [], only=frozenset({"hashed"})),
+    Case(
+        "quiet: nothing recorded of the results",
+        [*[tool_call("poke", {}, "x", ran=False)] * 6],
+        [],
+        only=frozenset({"hashed"}),
+    ),
 )

@@ -38,7 +38,11 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
         .filter(pl.col("repeats") >= params.same_output_repeats)
         .with_columns(
             # Without the messages nobody knows whether the user had asked something new.
-            severity=pl.when(~pl.col("heard_all")).then(pl.lit("info")).when(pl.col("repeats") >= params.same_output_error_repeats).then(pl.lit("error")).otherwise(pl.lit("warning")),
+            severity=pl.when(~pl.col("heard_all"))
+            .then(pl.lit("info"))
+            .when(pl.col("repeats") >= params.same_output_error_repeats)
+            .then(pl.lit("error"))
+            .otherwise(pl.lit("warning")),
             confidence=pl.when(~pl.col("heard_all")).then(0.5).when("identical").then(0.95).otherwise(0.85),
             useless_turns=turns("second_turn", "last_turn"),
         )
@@ -50,7 +54,14 @@ def answers(frames: Frames, runs: pl.Series) -> pl.DataFrame:
 
     An answer that asks for a tool is judged by its calls, not by the words around them.
     """
-    columns = ["kind: kind::VARCHAR", "failed: coalesce(failed, false)", "output_key", "loose_output_key", "output_chars", "result_key"]
+    columns = [
+        "kind: kind::VARCHAR",
+        "failed: coalesce(failed, false)",
+        "output_key",
+        "loose_output_key",
+        "output_chars",
+        "result_key",
+    ]
     known = "input_known: contents.input_keys IS NOT NULL"
     rows = frames.rows("kind IN ('model', 'tool')", [*columns, known], runs)
     tool = pl.col("kind") == "tool"
@@ -70,23 +81,30 @@ def answers(frames: Frames, runs: pl.Series) -> pl.DataFrame:
 def message(facts: Mapping[str, Any]) -> str:
     """The model gave the same answer 4 times ..."""
     same = "the same answer" if facts["identical"] else "nearly the same answer"
-    return f"The model gave {same} {plural(facts['repeats'], 'time')} {between(facts)}, with no new tool result and no new question in between."
+    often = f"{plural(facts['repeats'], 'time')} {between(facts)}"
+    return f"The model gave {same} {often}, with no new tool result and no new question in between."
 
 
 def sight(frames: Frames, _: Policy) -> Sight:
     """Model calls whose answer was recorded: its words, that it had none but asked for tools, or that it failed."""
-    return seen(frames.model_calls, pl.col("output_chars").is_not_null() | (pl.col("requested_calls") > 0) | pl.col("failed"))
+    return seen(
+        frames.model_calls, pl.col("output_chars").is_not_null() | (pl.col("requested_calls") > 0) | pl.col("failed")
+    )
 
 
 DETECTOR = Detector(
     slug="repeated_output",
     failure_mode="stuck states",
     title="The same answer, again and again",
-    finds="The model gave the same or nearly the same answer in several turns, and in between learned nothing: no new tool result, no new message of the user.",
+    finds="The model gave the same or nearly the same answer in several turns, and in between learned nothing: no new "
+    "tool result, no new message of the user.",
     matters="The run is stuck: it will go on like this until a limit ends it, and every turn is paid for.",
-    wrong="Answers are compared without numbers and punctuation, so a counter in an otherwise equal text goes unseen. Asking one question several times on purpose, to vote on the "
-    "answers, looks the same. Where messages were not recorded, a new question of the user cannot be told from none, and the finding is only mentioned.",
-    advice="Nudge once with what is missing, then stop: the guard for `stuck.same_output_repeats` does. Give the model a tool to say that it is done (`task_complete`).",
+    wrong="Answers are compared without numbers and punctuation, so a counter in an otherwise equal text goes unseen. "
+    "Asking one question several times on purpose, to vote on the "
+    "answers, looks the same. Where messages were not recorded, a new question of the user cannot be told from "
+    "none, and the finding is only mentioned.",
+    advice="Nudge once with what is missing, then stop: the guard for `stuck.same_output_repeats` does. Give the model "
+    "a tool to say that it is done (`task_complete`).",
     params="stuck",
     evidence={
         "repeats": "Answers that say the same.",

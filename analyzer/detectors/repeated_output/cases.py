@@ -12,14 +12,52 @@ _SPOKEN: Final = frozenset({"gen_ai", "anthropic_sdk", "gen_ai_old", "openinfere
 """Dialects that record what was said."""
 
 CASES: Final = (
-    Case("three times the same", [says(_SAME)] * 3, [Found("repeated_output", turns=(1, 3), severity="warning")], only=_SPOKEN),
-    Case("only a number differs", [says(f"Let me try again, this is attempt {n}, please wait.") for n in range(6)], [Found("repeated_output", turns=(1, 6), severity="error")], only=_SPOKEN),
-    Case("nudged with the same words each time", [e for _ in range(4) for e in (says(_SAME), user("Please use a tool."))], ["repeated_output"], only=_SPOKEN),
-    Case("in the middle of a run", [tool_call("ls", {}, "a"), *[says(_SAME)] * 4, tool_call("cat", {}, "b")], [Found("repeated_output", turns=(2, 5))], only=_SPOKEN),
+    Case(
+        "three times the same",
+        [says(_SAME)] * 3,
+        [Found("repeated_output", turns=(1, 3), severity="warning")],
+        only=_SPOKEN,
+    ),
+    Case(
+        "only a number differs",
+        [says(f"Let me try again, this is attempt {n}, please wait.") for n in range(6)],
+        [Found("repeated_output", turns=(1, 6), severity="error")],
+        only=_SPOKEN,
+    ),
+    Case(
+        "nudged with the same words each time",
+        [e for _ in range(4) for e in (says(_SAME), user("Please use a tool."))],
+        ["repeated_output"],
+        only=_SPOKEN,
+    ),
+    Case(
+        "in the middle of a run",
+        [tool_call("ls", {}, "a"), *[says(_SAME)] * 4, tool_call("cat", {}, "b")],
+        [Found("repeated_output", turns=(2, 5))],
+        only=_SPOKEN,
+    ),
     Case("quiet: twice", [says(_SAME)] * 2, []),
-    Case("quiet: where only keys were recorded, nobody knows how long the answers are", [says(_SAME)] * 3, [], only=frozenset({"hashed"})),
+    Case(
+        "quiet: where only keys were recorded, nobody knows how long the answers are",
+        [says(_SAME)] * 3,
+        [],
+        only=frozenset({"hashed"}),
+    ),
     Case("quiet: short answers", [says("Done.")] * 6, []),
-    Case("quiet: the same answer to different questions", [e for n in range(5) for e in (user(f"Do bad thing number {n}."), says(_REFUSAL))], [], only=_SPOKEN),
-    Case("quiet: the same words around calls that find something", [turn(tool_call("read", {"n": n}, f"text {n}"), text=_SAME) for n in range(6)], []),
-    Case("quiet: something learned in between", [e for n in range(5) for e in (says(_SAME), tool_call("read", {"n": n}, f"text {n}"))], []),
+    Case(
+        "quiet: the same answer to different questions",
+        [e for n in range(5) for e in (user(f"Do bad thing number {n}."), says(_REFUSAL))],
+        [],
+        only=_SPOKEN,
+    ),
+    Case(
+        "quiet: the same words around calls that find something",
+        [turn(tool_call("read", {"n": n}, f"text {n}"), text=_SAME) for n in range(6)],
+        [],
+    ),
+    Case(
+        "quiet: something learned in between",
+        [e for n in range(5) for e in (says(_SAME), tool_call("read", {"n": n}, f"text {n}"))],
+        [],
+    ),
 )

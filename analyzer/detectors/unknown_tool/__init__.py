@@ -21,11 +21,15 @@ _TOOL: Final = ("run_key", "tool_name")
 def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     """One row is one run and one tool that did not exist there."""
     params = policy.unknown_tools
-    columns = ["tool_name", f"undeclared: {UNDECLARED}", "ran: NOT coalesce(failed, true) AND NOT inferred AND rejected IS NULL", "failed: coalesce(failed, false)"]
-    calls = frames.calls(columns, frames.rows(f"kind = 'tool' AND {UNKNOWN}", [])["run_key"])
+    columns = [
+        "tool_name",
+        f"undeclared: {UNDECLARED}",
+        "ran: NOT coalesce(failed, true) AND NOT inferred AND rejected IS NULL",
+    ]
     wrong = (
-        calls.filter(pl.col("tool_name").is_not_null())
-        .join(frames.rows(f"kind = 'tool' AND {UNKNOWN}", []).select("run_key", "step"), on=["run_key", "step"], how="semi")
+        # Row numbers first: hardly any row is wanted, and the text of the others stays packed.
+        frames.calls(columns, where=f"rowid IN (SELECT rowid FROM spans WHERE kind = 'tool' AND {UNKNOWN})")
+        .filter(pl.col("tool_name").is_not_null())
         .group_by(_TOOL, maintain_order=True)
         .agg(
             steps=pl.col("step"),
@@ -39,7 +43,11 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
         .filter(pl.col("calls") >= params.calls)
     )
     return with_nearest(frames, wrong).with_columns(
-        severity=pl.when("answered").then(pl.lit("info")).when(pl.col("calls") >= params.error_calls).then(pl.lit("error")).otherwise(pl.lit("warning")),
+        severity=pl.when("answered")
+        .then(pl.lit("info"))
+        .when(pl.col("calls") >= params.error_calls)
+        .then(pl.lit("error"))
+        .otherwise(pl.lit("warning")),
         confidence=pl.when("answered").then(0.4).when("undeclared").then(0.97).otherwise(0.8),
         # What was answered was no waste, whatever was declared.
         useless_turns=pl.when(~pl.col("answered")).then("useless_turns"),
@@ -51,8 +59,11 @@ def with_nearest(frames: Frames, wrong: pl.DataFrame) -> pl.DataFrame:
 
     Where the declarations were not recorded, the tools that worked in the run stand for them.
     """
+    if wrong.is_empty():
+        return wrong.with_columns(declared=pl.lit(None, pl.List(pl.String)), nearest=pl.lit(None, pl.String))
     known = frames.ask(
-        "SELECT run_key, list_sort(coalesce(list_distinct(flatten(list(names))), list(DISTINCT tool_name) FILTER (kind = 'tool' AND NOT coalesce(failed, true)), [])) "
+        "SELECT run_key, list_sort(coalesce(list_distinct(flatten(list(names))), list(DISTINCT tool_name) FILTER "
+        "(kind = 'tool' AND NOT coalesce(failed, true)), [])) "
         "AS declared FROM spans LEFT JOIN toolsets USING (toolset_key) WHERE run_key IN (SELECT run_key FROM wanted) GROUP BY run_key",
         wanted=wrong.select("run_key").unique(),
     ).with_columns(pl.col("run_key").cast(pl.Int32), pl.col("declared").cast(pl.List(pl.String)))
@@ -63,16 +74,28 @@ def with_nearest(frames: Frames, wrong: pl.DataFrame) -> pl.DataFrame:
 
 def nearest(tool: str, declared: list[str] | None) -> str | None:
     """The declared name that `tool` most likely meant, or None where none is like it."""
-    found = process.extractOne(tool, [d for d in declared or () if d != tool], scorer=fuzz.WRatio, processor=utils.default_process, score_cutoff=_NEAR)
+    found = process.extractOne(
+        tool,
+        [d for d in declared or () if d != tool],
+        scorer=fuzz.WRatio,
+        processor=utils.default_process,
+        score_cutoff=_NEAR,
+    )
     return found[0] if found else None
 
 
 def message(facts: Mapping[str, Any]) -> str:
     """`search_web`, which was not declared, was called 4 times ..."""
-    why = "which was not among the declared tools" if facts["undeclared"] else "of which the error says that it does not exist"
+    why = (
+        "which was not among the declared tools"
+        if facts["undeclared"]
+        else "of which the error says that it does not exist"
+    )
     meant = f" The nearest declared name is `{facts['nearest']}`." if facts["nearest"] else ""
     answered = " and answered all the same" if facts["answered"] else ""
-    return f"`{facts['tool_name']}`, {why}, was called {plural(facts['calls'], 'time')} {between(facts)}{answered}.{meant}"
+    return (
+        f"`{facts['tool_name']}`, {why}, was called {plural(facts['calls'], 'time')} {between(facts)}{answered}.{meant}"
+    )
 
 
 def sight(frames: Frames, _: Policy) -> Sight:
@@ -85,10 +108,13 @@ DETECTOR = Detector(
     failure_mode="hallucinated tool calls",
     title="A tool that does not exist",
     finds="The model called a tool that the request had not declared, or that the error said does not exist.",
-    matters="Such a call cannot work, and a model that is told only “error” tries again with other arguments. Users have reported 26 dollars in one turn.",
-    wrong="Where an agent runs tools that its requests do not declare (a framework adding its own), their calls look invented; calls that were answered well are "
+    matters="Such a call cannot work, and a model that is told only “error” tries again with other arguments. Users have "
+    "reported 26 dollars in one turn.",
+    wrong="Where an agent runs tools that its requests do not declare (a framework adding its own), their calls look "
+    "invented; calls that were answered well are "
     "therefore only mentioned. Without recorded declarations the words of the error decide.",
-    advice="Check names against the declared tools before running anything and answer with the nearest real name; the runner's validation does both. Look whether the "
+    advice="Check names against the declared tools before running anything and answer with the nearest real name; the "
+    "runner's validation does both. Look whether the "
     "prompt mentions a tool by a name it no longer has.",
     params="unknown_tools",
     evidence={

@@ -18,13 +18,41 @@ _TELLS: Final = frozenset({"gen_ai", "gen_ai_old", "openinference", "openllmetry
 """Dialects that record declarations."""
 
 CASES: Final = (
-    Case("four times, arguments varying", [_REAL, *[_made_up(n) for n in range(4)], _DONE], [Found("unknown_tool", turns=(2, 5), severity="error")]),
+    Case(
+        "four times, arguments varying",
+        [_REAL, *[_made_up(n) for n in range(4)], _DONE],
+        [Found("unknown_tool", turns=(2, 5), severity="error")],
+    ),
     Case("once", [_REAL, _made_up(1), _DONE], [Found("unknown_tool", turns=(2, 2), severity="warning")]),
-    Case("asked for and never run", [_REAL, *[tool_call("web_serch", {"q": n}, "x", ran=False, declared=False) for n in range(3)], _DONE], ["unknown_tool"], only=_TELLS),
-    Case("two made-up tools are two findings", [_REAL, _made_up(1), _made_up(2, "browse"), _DONE], ["unknown_tool", "unknown_tool"]),
-    Case("the error says so, nothing else does", [_REAL, *[_made_up(n) for n in range(3)], _DONE], ["unknown_tool"], declares=False),
-    Case("undeclared, and answered all the same", [_REAL, tool_call("helper", {}, "fine", declared=False), _DONE], [Found("unknown_tool", severity="info")], only=_TELLS - {"messages_only", "openllmetry"}),
+    Case(
+        "asked for and never run",
+        [_REAL, *[tool_call("web_serch", {"q": n}, "x", ran=False, declared=False) for n in range(3)], _DONE],
+        ["unknown_tool"],
+        only=_TELLS,
+    ),
+    Case(
+        "two made-up tools are two findings",
+        [_REAL, _made_up(1), _made_up(2, "browse"), _DONE],
+        ["unknown_tool", "unknown_tool"],
+    ),
+    Case(
+        "the error says so, nothing else does",
+        [_REAL, *[_made_up(n) for n in range(3)], _DONE],
+        ["unknown_tool"],
+        declares=False,
+    ),
+    Case(
+        "undeclared, and answered all the same",
+        [_REAL, tool_call("helper", {}, "fine", declared=False), _DONE],
+        [Found("unknown_tool", severity="info")],
+        only=_TELLS - {"messages_only", "openllmetry"},
+    ),
     Case("quiet: every tool declared", [_REAL, tool_call("ls", {}, "a b"), _DONE], []),
     Case("quiet: declarations not recorded", [_REAL, tool_call("ls", {}, "a b"), _DONE], [], declares=False),
-    Case("quiet: a tool that speaks of tools", [tool_call("run_sql", {"q": 1}, "function count_all() does not exist", error="SqlError"), _DONE], [], declares=False),
+    Case(
+        "quiet: a tool that speaks of tools",
+        [tool_call("run_sql", {"q": 1}, "function count_all() does not exist", error="SqlError"), _DONE],
+        [],
+        declares=False,
+    ),
 )

@@ -8,10 +8,11 @@ _SAYS: Final = (
     r"(unknown|no ?such|nonexistent|non-existent|unrecognized|unavailable|not an? (valid|known|available)) ?tool"
     r"|tool.{0,80}(not found|does not exist|doesn.?t exist|is not (defined|registered|recognized))"
 )
-UNDECLARED: Final = "(coalesce(NOT declared, false) OR coalesce(rejected = 'unknown_tool', false))"
+UNDECLARED: Final = "coalesce(NOT declared OR rejected = 'unknown_tool', false)"
 """The request that asked for the tool did not declare it."""
 
-SAID_UNKNOWN: Final = f"(declared IS NULL AND coalesce(failed, false) AND regexp_matches(coalesce(failure_kind, ''), '{_SAYS}', 'i'))"
-"""Nobody recorded what was declared, but the error says that there is no such tool."""
+SAID_UNKNOWN: Final = f"CASE WHEN failed THEN regexp_matches(coalesce(failure_kind, ''), '{_SAYS}', 'i') ELSE false END"
+"""The error says that there is no such tool."""
 
-UNKNOWN: Final = f"({UNDECLARED} OR {SAID_UNKNOWN})"
+# What was declared exists, whatever an error says; and that is nearly every call, and quickly seen.
+UNKNOWN: Final = f"(declared IS DISTINCT FROM true AND ({UNDECLARED} OR {SAID_UNKNOWN}))"

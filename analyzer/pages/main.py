@@ -1,0 +1,16 @@
+"""What Streamlit runs for every visit: the frame of the pages and the choice among them."""
+
+import streamlit as st
+
+from analyzer.pages import layout
+
+layout.begin()
+st.navigation(
+    [
+        st.Page(layout.OVERVIEW, title="Overview", url_path="overview", default=True),
+        st.Page(layout.RUNS, title="Runs", url_path="runs"),
+        st.Page(layout.RUN, title="Run", url_path="run"),
+        st.Page(layout.ALERTS, title="Alerts", url_path="alerts"),
+    ],
+    position="top",
+).run()

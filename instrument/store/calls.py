@@ -1,0 +1,94 @@
+"""What messages say about tool calls: requests and responses into the store, and rows for the calls that no span tells of."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+
+
+def settle_calls(con: duckdb.DuckDBPyConnection, requests: pa.Table, responses: pa.Table) -> None:
+    """Adds requests and responses to the store; completes the tool calls in `work` from them, and adds those known only from messages."""
+    _add(con, "tool_requests", "trace_id, coalesce(tool_call_id, span_id || position)", requests)
+    _add(con, "tool_responses", "trace_id, tool_call_id", responses)
+    asked, answered = (
+        _of_these_traces(con, "asked", "tool_requests"),
+        _of_these_traces(con, "answered", "tool_responses"),
+    )
+    if asked:
+        con.execute(_ASKED)
+    if answered:
+        con.execute(_ANSWERED)
+    if asked and con.execute(_UNTOLD).fetchall()[0][0]:
+        con.execute(_INFERRED)
+        con.execute(_THEIR_ANCESTORS)
+
+
+def _add(con: duckdb.DuckDBPyConnection, table: str, key: str, rows: pa.Table) -> None:
+    """Adds rows of calls that are not in the table yet, the first of each."""
+    if not rows.num_rows:
+        return
+    con.register("flyball_incoming", rows.append_column("arrival", pa.array(range(rows.num_rows), pa.int64())))
+    try:
+        con.execute(
+            f"""
+            INSERT INTO {table} BY NAME SELECT DISTINCT ON ({key}) n.* EXCLUDE (arrival) FROM flyball_incoming n
+            WHERE NOT EXISTS (FROM {table} o WHERE o.trace_id = n.trace_id AND o.tool_call_id = n.tool_call_id)
+            ORDER BY n.arrival
+            """
+        )
+    finally:
+        con.unregister("flyball_incoming")
+
+
+def _of_these_traces(con: duckdb.DuckDBPyConnection, name: str, table: str) -> int:
+    """Table `name`: the rows of `table` that `work` needs. Returns how many."""
+    wanted = "trace_id IN (SELECT DISTINCT trace_id FROM work)"
+    return int(
+        con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM {table} WHERE {wanted}").fetchall()[0][0]
+    )
+
+
+_ASKED: Final = """
+    UPDATE work SET declared = a.declared, call_key = coalesce(work.call_key, a.call_key),
+        loose_call_key = coalesce(work.loose_call_key, a.loose_call_key)
+    FROM asked a WHERE work.kind = 'tool' AND work.trace_id = a.trace_id AND work.tool_call_id = a.tool_call_id
+"""
+_ANSWERED: Final = """
+    UPDATE work SET result_key = a.result_key, result_chars = a.result_chars, failed = work.failed OR a.failed,
+        failure_inferred = CASE WHEN work.failed THEN work.failure_inferred WHEN a.failed THEN a.failure_inferred END,
+        failure_kind = coalesce(work.failure_kind, a.failure_kind)
+    FROM answered a
+    WHERE work.kind = 'tool' AND work.result_key IS NULL AND work.trace_id = a.trace_id AND work.tool_call_id = a.tool_call_id
+"""
+_UNTOLD: Final = """
+    CREATE OR REPLACE TEMP TABLE untold AS
+    WITH told AS (
+        SELECT DISTINCT trace_id, tool_call_id, CASE WHEN tool_call_id IS NULL THEN tool_name END AS unnamed_call_of
+        FROM work WHERE kind = 'tool'
+    )
+    SELECT a.*, m.row AS model_row, coalesce(m.end_ns, m.start_ns) + a.position AS at_ns, m.conversation_id, m.agent_name, m.user_id,
+        m.service_name, m.dialect, m.content_state, m.source_key, m.parent_span_id, m.run_id AS stamped,
+        md5(a.trace_id || coalesce(a.tool_call_id, a.span_id || ':' || a.position))[:16] AS made_id
+    FROM asked a JOIN work m
+        ON m.trace_id = a.trace_id AND m.span_id = a.span_id AND (m.duplicate_of IS NULL OR a.tool_call_id IS NOT NULL)
+    WHERE a.tool_name IS NOT NULL AND NOT EXISTS (
+        FROM told t WHERE t.trace_id = a.trace_id AND (t.tool_call_id = a.tool_call_id OR t.unnamed_call_of = a.tool_name)
+    )
+"""
+"""Calls that a model asked for and no span tells of: agents without tool spans, and calls that never ran."""
+_INFERRED: Final = """
+    INSERT INTO work BY NAME
+    SELECT (SELECT count(*) FROM work) + row_number() OVER () - 1 AS row, NULL AS span_key, u.trace_id, made_id AS span_id,
+        parent_span_id, 'tool' AS kind, u.tool_name AS name, agent_name, conversation_id, user_id, service_name, at_ns AS start_ns,
+        at_ns AS end_ns, 'unset' AS status, r.failed, r.failure_inferred, r.failure_kind,
+        CASE WHEN r.failed THEN r.result[:500] END AS error_message, u.tool_name, u.tool_call_id, u.declared, u.call_key,
+        u.loose_call_key, r.result_key, r.result_chars, content_state, true AS inferred, dialect, source_key, stamped AS run_id
+    FROM untold u LEFT JOIN answered r ON r.trace_id = u.trace_id AND r.tool_call_id = u.tool_call_id
+"""
+_THEIR_ANCESTORS: Final = """
+    INSERT INTO ancestors SELECT w.row, n.agent_row, n.model_row, n.tool_row, n.depth + 1
+    FROM work w JOIN untold u ON w.inferred AND w.trace_id = u.trace_id AND w.span_id = u.made_id
+        JOIN ancestors n ON n.row = u.model_row
+"""

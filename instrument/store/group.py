@@ -1,0 +1,82 @@
+"""Spans of one shape, on their way to columns: what the modules that fill the columns share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
+from typing import Any, Final
+
+from instrument.otlp import AnyValue, KeyValue, Span
+from instrument.store import columns
+from instrument.store.memory import Memory
+from instrument.store.shapes import Shape
+from instrument.store.stage import Extras
+
+MESSAGE_CHARS: Final = 500
+"""How much of an error's text stands in `error_message`."""
+_ATTRIBUTES: Final = attrgetter("attributes")
+_VALUE: Final = attrgetter("value")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Context:
+    """What the spans of one resource and scope share."""
+
+    scope: str
+    service_name: str | None
+    resource: str
+    """Its attributes as JSON."""
+    source_key: int
+    source: str
+    """The name that `source_key` stands for."""
+
+
+class Group:
+    """Spans of one context whose attributes have the same `names` in the same order; `out` holds the columns found so far."""
+
+    def __init__(
+        self,
+        shape: Shape,
+        names: tuple[str, ...],
+        context: Context,
+        spans: list[Span],
+        first_key: int,
+        memory: Memory,
+        extras: Extras,
+    ) -> None:
+        self.shape, self.names, self.context, self.spans = shape, names, context, spans
+        self.memory, self.extras = memory, extras
+        self.foreign_ids = 0
+        self.out: dict[str, Any] = {"span_key": list(range(first_key, first_key + len(spans)))}
+
+    @cached_property
+    def _by_position(self) -> list[tuple[KeyValue, ...]]:
+        return list(zip(*map(_ATTRIBUTES, self.spans), strict=True))
+
+    def values(self, position: int) -> list[AnyValue | None]:
+        """The values at one position, span by span."""
+        return list(map(_VALUE, self._by_position[position]))
+
+    def text(self, column: str) -> list[str | None] | None:
+        """A column of `dialects.TEXT`; None where the shape has none of its names."""
+        position = self.shape.text.get(column)
+        return None if position is None else columns.texts(self.values(position))
+
+    def unknown(self) -> list[Any]:
+        """A fresh column of NULLs."""
+        return [None] * len(self.spans)
+
+    def column(self, name: str) -> list[Any]:
+        """The column as far as it is known, to be written into."""
+        if self.out.get(name) is None:
+            self.out[name] = self.unknown()
+        values: list[Any] = self.out[name]
+        return values
+
+    def complete(self, column: str, row: int, value: Any) -> None:
+        """Sets one value of a text column where the span itself had none."""
+        if value is not None:
+            values = self.column(column)
+            if values[row] is None:
+                values[row] = str(value)

@@ -1,0 +1,241 @@
+"""Lines and documents to batches of rows. Knows no database: what a worker process does, and what `Loader` does by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any, Final
+
+import pyarrow as pa
+
+from instrument import semconv
+from instrument.otlp import Issue, KeyValue, Resource, Scope, Span, TracesData, plain
+from instrument.store import columns, schema
+from instrument.store.group import Context, Group
+from instrument.store.insert import arrow
+from instrument.store.lines import Line, decode, resource_and_scope
+from instrument.store.memory import Memory, remember
+from instrument.store.rows import rows_of
+from instrument.store.shapes import Shape, shape_of
+from instrument.store.stage import Extras
+from instrument.store.tool_content import leave_out_repeats
+
+_GROUPED_SPANS: Final = 2_048
+"""Spans that become columns together: what is decoded should still be in the processor's cache."""
+_BATCH_SPANS: Final = 16_384
+_BATCH_BYTES: Final = 24_000_000
+"""Spans or bytes after which a batch is complete: large enough for DuckDB's column store, small enough for memory."""
+_CONTEXTS_REMEMBERED: Final = 20_000
+_PAUSE_BYTES: Final = 1_000_000
+_ISSUE_LINES_SHOWN: Final = 20
+"""Broken lines reported one by one per source; the rest are counted together."""
+_ATTRIBUTES: Final = attrgetter("attributes")
+_KEY: Final = attrgetter("key")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows for the tables of the store: `spans` with the columns of `stage.STAGE`, the others with those of the schema."""
+
+    spans: pa.Table
+    contents: pa.Table
+    requests: pa.Table
+    responses: pa.Table
+    messages: pa.Table
+    toolsets: pa.Table
+    attribute_sets: pa.Table
+
+
+@dataclass
+class Reader:
+    """Collects spans; `batches` are the complete ones. Spans are numbered from `next_key`."""
+
+    next_key: int = 0
+    seen: int = 0
+    issues: list[Issue] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
+    _memory: Memory = field(default_factory=Memory)
+    _extras: Extras = field(default_factory=Extras)
+    _shapes: dict[tuple[str, tuple[str, ...]], Shape] = field(default_factory=dict)
+    _contexts: dict[Any, Context] = field(default_factory=dict)
+    _decoded: dict[Context, list[Span]] = field(default_factory=dict)
+    _decoded_spans: int = 0
+    _tables: list[pa.Table] = field(default_factory=list)
+    _bytes: int = 0
+    _broken: dict[str, int] = field(default_factory=dict)
+
+    def add_lines(self, data: bytes, source: tuple[int, str], first_line: int) -> None:
+        """Adds whole OTLP JSON lines of `source` (key and name); `first_line` is the number of the first. Broken ones become issues."""
+        with _no_collection(len(data)):
+            for found in decode(data, first_line):
+                if isinstance(found, list):
+                    self._add_decoded(found, source)
+                elif isinstance(found, TracesData):
+                    self.add(found, source)
+                else:
+                    self._broken_line(source[1], *found)
+        self._bytes += len(data)
+        if self._bytes >= _BATCH_BYTES:
+            self.flush()
+
+    def _add_decoded(self, lines: list[Line], source: tuple[int, str]) -> None:
+        for line in lines:
+            for resource in line.resourceSpans:
+                for scoped in resource.scopeSpans:
+                    # The bytes are as good a name for the context as what they decode to, and cost nothing.
+                    known = (source, bytes(resource.resource), bytes(scoped.scope))
+                    context = self._contexts.get(known)
+                    if context is None:
+                        context = self._context(*resource_and_scope(resource.resource, scoped.scope), source)
+                        remember(self._contexts, known, context, _CONTEXTS_REMEMBERED)
+                    self._take(context, scoped.spans)
+        self._limit()
+
+    def add(self, document: TracesData, source: tuple[int, str]) -> None:
+        """Adds decoded spans, from whatever reader."""
+        for resource in document.resourceSpans:
+            for scoped in resource.scopeSpans:
+                self._take(self._context(resource.resource, scoped.scope, source), scoped.spans)
+        self._limit()
+
+    def _context(self, resource: Resource | None, scope: Scope | None, source: tuple[int, str]) -> Context:
+        values = {a.key: plain(a.value) for a in resource.attributes} if resource is not None else {}
+        name, body = scope.name if scope is not None else "", columns.dumps(values)
+        known = (source, body, name)
+        context = self._contexts.get(known)
+        if context is None:
+            service = values.get("service.name")
+            context = Context(name, service if isinstance(service, str) else None, body, *source)
+            remember(self._contexts, known, context, _CONTEXTS_REMEMBERED)
+        return context
+
+    def _take(self, context: Context, spans: list[Span]) -> None:
+        kept = self._without_losses(spans, context) if context.scope == semconv.SCOPE else spans
+        self._decoded.setdefault(context, []).extend(kept)
+        self._decoded_spans += len(kept)
+
+    def _limit(self) -> None:
+        if self._decoded_spans >= _GROUPED_SPANS:
+            self._to_columns()
+        if sum(t.num_rows for t in self._tables) >= _BATCH_SPANS:
+            self.flush()
+
+    def _to_columns(self) -> None:
+        for context, spans in self._decoded.items():
+            for names, group in alike(spans):
+                self._group(context, names, group)
+        self._decoded, self._decoded_spans = {}, 0
+
+    def _group(self, context: Context, names: tuple[str, ...], spans: list[Span]) -> None:
+        shape = self._shapes.get((context.scope, names))
+        if shape is None:
+            shape = shape_of(context.scope, names)
+            remember(self._shapes, (context.scope, names), shape, _CONTEXTS_REMEMBERED)
+        group = Group(shape, names, context, spans, self.next_key, self._memory, self._extras)
+        self._tables.append(rows_of(group))
+        self.next_key += len(spans)
+        self.seen += len(spans)
+        if group.foreign_ids:
+            self.issues.append(_foreign(context, group.foreign_ids))
+
+    def flush(self) -> None:
+        """Completes a batch of what is there."""
+        self._to_columns()
+        if not self._tables:
+            return
+        extras, self._extras = self._extras, Extras()
+        leave_out_repeats(self._memory, extras)
+        batch = Batch(
+            pa.concat_tables(self._tables),
+            arrow(schema.CONTENTS, extras.contents),
+            arrow(schema.REQUESTS, extras.requests),
+            arrow(schema.RESPONSES, extras.responses),
+            arrow(schema.MESSAGES, self._memory.conversations.fresh()),
+            arrow(schema.TOOLSETS, extras.toolsets),
+            arrow(schema.ATTRIBUTES, extras.attribute_sets),
+        )
+        self._tables, self._bytes = [], 0
+        self.batches.append(batch)
+
+    def take_issues(self) -> list[Issue]:
+        """What could not be read since the last time."""
+        for source, count in self._broken.items():
+            if count > _ISSUE_LINES_SHOWN:
+                self.issues.append(_broken_lines(source, count - _ISSUE_LINES_SHOWN))
+        issues, self.issues, self._broken = self.issues, [], {}
+        return issues
+
+    def _broken_line(self, source: str, number: int, problem: str) -> None:
+        count = self._broken[source] = self._broken.get(source, 0) + 1
+        if count <= _ISSUE_LINES_SHOWN:
+            message = f"the line is no OTLP JSON: {problem[:200]}"
+            remedy = "the rest was read; repair or remove the line"
+            self.issues.append(Issue("broken_line", source, message, remedy, line=number))
+
+    def _without_losses(self, spans: list[Span], context: Context) -> list[Span]:
+        """Our recorder's reports of lost spans become issues."""
+        self.issues += (_loss(span, context) for span in spans if span.name == semconv.LOSS_SPAN)
+        return [span for span in spans if span.name != semconv.LOSS_SPAN]
+
+
+def alike(spans: list[Span]) -> Iterator[tuple[tuple[str, ...], list[Span]]]:
+    """`spans` parted by the names of their attributes, names first.
+
+    Comparing whole columns of names is cheaper than hashing the names of each span.
+    """
+    by_count: dict[int, list[Span]] = {}
+    for span in spans:
+        by_count.setdefault(len(span.attributes), []).append(span)
+    for group in by_count.values():
+        names = tuple(a.key for a in group[0].attributes)
+        if all(set(map(_KEY, column)) == {name} for name, column in zip(names, _transposed(group), strict=True)):
+            yield names, group
+        else:
+            yield from _by_names(group)
+
+
+def _transposed(spans: list[Span]) -> Iterator[tuple[KeyValue, ...]]:
+    return zip(*map(_ATTRIBUTES, spans), strict=True)
+
+
+def _by_names(spans: list[Span]) -> Iterator[tuple[tuple[str, ...], list[Span]]]:
+    parts: dict[tuple[str, ...], list[Span]] = {}
+    for span in spans:
+        parts.setdefault(tuple(map(_KEY, span.attributes)), []).append(span)
+    yield from parts.items()
+
+
+def _loss(span: Span, context: Context) -> Issue:
+    facts = {a.key: plain(a.value) for a in span.attributes}
+    message = f"spans could not be recorded: {facts.get(semconv.LOST_REASON) or 'unknown reason'}"
+    remedy = "free the disk or make the folder writable; findings of that time may be missing"
+    lost = columns.int_of(facts.get(semconv.LOST_SPANS)) or 0
+    return Issue("lost_spans", context.source, message, remedy, count=lost)
+
+
+def _foreign(context: Context, count: int) -> Issue:
+    message = "ids were spelled in no OTLP way; others were derived from them"
+    return Issue(
+        "foreign_id", context.source, message, "nothing to do, if the trace looks right", count=count, error=False
+    )
+
+
+def _broken_lines(source: str, count: int) -> Issue:
+    remedy = "the rest was read; repair or remove them"
+    return Issue("broken_line", source, "further lines are no OTLP JSON", remedy, count=count)
+
+
+@contextlib.contextmanager
+def _no_collection(size: int) -> Iterator[None]:
+    """No garbage collection while a large piece is read: millions of new objects, none of them in a circle."""
+    pause = size > _PAUSE_BYTES and gc.isenabled()
+    if pause:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if pause:
+            gc.enable()
