@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from instrument.call import current
 from instrument.context import ContextThreadPool, conversation, in_context, user
 from instrument.decorators import agent, model, tool, usage
-from instrument.recorder import Recorder, Stats
-from instrument.redact import Redactor
 from instrument.tracing import record
 
 if TYPE_CHECKING:
     from instrument.anthropic_client import watch
     from instrument.policy import Policy, load_policy
+    from instrument.recorder import Recorder, Stats
+    from instrument.redact import Redactor
 
 __all__ = [  # noqa: RUF022 - grouped by what they are for
     # record
@@ -38,7 +38,14 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     "load_policy",
 ]
 
-_LATER = {"watch": "instrument.anthropic_client", "Policy": "instrument.policy", "load_policy": "instrument.policy"}
+_LATER = {
+    "watch": "instrument.anthropic_client",
+    "Recorder": "instrument.recorder",
+    "Stats": "instrument.recorder",
+    "Redactor": "instrument.redact",
+    "Policy": "instrument.policy",
+    "load_policy": "instrument.policy",
+}
 
 
 def __getattr__(name: str) -> Any:

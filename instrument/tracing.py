@@ -9,16 +9,18 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 from re import Pattern
-from typing import Final, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 
 from instrument import semconv
-from instrument.content import Mode
-from instrument.recorder import Recorder
-from instrument.redact import Redactor, Replace, redactor
 from instrument.tap import Tap, tap_of
+
+if TYPE_CHECKING:
+    from instrument.content import Mode
+    from instrument.recorder import Recorder
+    from instrument.redact import Redactor, Replace
 
 log = logging.getLogger("instrument")
 
@@ -55,6 +57,11 @@ def record(
     Clients of the Anthropic SDK made afterwards record their content by themselves; `watch(client)` records more. Never raises for what the
     file system or the database does: see `Recorder.stats`. Raises `ValueError` for a `content` that does not exist.
     """
+    # Here and not above: a program that only decorates its functions pays for none of this.
+    from instrument.content import Mode
+    from instrument.recorder import Recorder
+    from instrument.redact import redactor
+
     if content not in get_args(Mode):
         raise ValueError(f"content={content!r}: choose one of {', '.join(get_args(Mode))}")
     # Not resolve(): the folder may not exist yet, and a link to the database should stay one.

@@ -17,6 +17,8 @@ _DUCKDB_MAGIC = b"DUCK"
 _DUCKDB_MAGIC_AT = 8  # after the checksum of the first block
 _OPENED_PIPES = ("/dev/fd/", "/proc/")
 _BESIDE_DATABASE = (".journal", ".lock", ".wal")
+_ABOUT = ("readme", "licen")
+"""Beginnings of the names of files that tell about the others: nobody takes them for traces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ class Inputs:
 def resolve(paths: Sequence[str]) -> Inputs:
     """Files, folders, globs, databases and `-` as what they stand for: every file once, folders in sorted order.
 
-    In folders, hidden files are passed over, links to folders are not followed, and only regular files count.
+    In folders, hidden files and texts about the files (README, LICENSE, .md) are passed over, links to folders are not followed,
+    and only regular files count.
     """
     inputs, seen = Inputs(), set[tuple[int, int]]()
     for path in paths:
@@ -125,13 +128,17 @@ def _walked(folder: str) -> Iterator[Source]:
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in beside)
         for name in sorted(files):
             path = os.path.join(here, name)  # noqa: PTH118 - keeps the path as the user wrote it
-            if not name.startswith(".") and name not in beside and Path(path).is_file():
+            if not _is_aside(name) and name not in beside and Path(path).is_file():
                 found = True
                 yield Source(path, named=False)
     if unreadable:
         raise unreadable[0]
     if not found:
         raise UnreadableTrace(folder, "is a folder without any file to read; check the path")
+
+
+def _is_aside(name: str) -> bool:
+    return name.startswith(".") or name.lower().startswith(_ABOUT) or name.lower().endswith(".md")
 
 
 def _is_special(path: str) -> bool:

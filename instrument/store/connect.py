@@ -75,17 +75,21 @@ def in_memory() -> duckdb.DuckDBPyConnection:
 
 def prepare(con: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Creates the tables in an empty database; refuses one that is foreign or too new. Raises `StoreForeign`, `StoreTooNew`."""
-    tables = {row[0] for row in con.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-    if not tables:
-        con.execute("BEGIN")
-        for table in schema.TABLES:
-            con.execute(table.ddl)
-        for macro in schema.MACROS:
-            con.execute(macro.ddl)
-        con.execute(f"INSERT INTO {schema.META.name} VALUES ('schema_version', ?)", [str(schema.VERSION)])
-        con.execute("COMMIT")
-        return
-    check_version(con, path)
+    try:
+        check_version(con, path)
+    except StoreForeign:
+        # Only now: listing the tables takes longer than all else that opening does.
+        if con.execute("SELECT table_name FROM duckdb_tables() LIMIT 1").fetchall():
+            raise
+        _create(con)
+
+
+def _create(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute("BEGIN")
+    for made in (*schema.TABLES, *schema.MACROS):
+        con.execute(made.ddl)
+    con.execute(f"INSERT INTO {schema.META.name} VALUES ('schema_version', ?)", [str(schema.VERSION)])
+    con.execute("COMMIT")
 
 
 def check_version(con: duckdb.DuckDBPyConnection, path: Path) -> None:

@@ -46,9 +46,18 @@ _MERGED: Final = (
 )  # fmt: skip
 
 
+def any_duplicates(con: duckdb.DuckDBPyConnection, rows: str) -> bool:
+    """Whether the spans in the table `rows` can hold a call that is reported more than once: then there is something to reconcile."""
+    found = con.execute(
+        f"SELECT count(DISTINCT dialect) > 1 OR count(response_id) > count(DISTINCT response_id) FROM {rows} "
+        "WHERE kind IN ('model', 'tool')"
+    )
+    return bool(found.fetchall()[0][0])
+
+
 def reconcile(con: duckdb.DuckDBPyConnection) -> None:
     """Marks duplicates in `work`, and completes from them the rows that stand for them."""
-    if not con.execute(_ANY_DUPLICATES).fetchall()[0][0] or not con.execute(_CANDIDATES).fetchall()[0][0]:
+    if not con.execute(_CANDIDATES).fetchall()[0][0]:
         return
     con.execute("CREATE OR REPLACE TEMP TABLE same (row BIGINT, stands BIGINT)")
     _same_response(con)
@@ -58,9 +67,6 @@ def reconcile(con: duckdb.DuckDBPyConnection) -> None:
     _mark(con)
 
 
-_ANY_DUPLICATES: Final = """
-    SELECT count(DISTINCT dialect) > 1 OR count(response_id) > count(DISTINCT response_id) FROM work WHERE kind IN ('model', 'tool')
-"""
 _CANDIDATES: Final = """
     CREATE OR REPLACE TEMP TABLE candidates AS SELECT trace_id, kind FROM work WHERE kind IN ('model', 'tool') GROUP BY ALL
     HAVING count(DISTINCT dialect) > 1 OR count(response_id) > count(DISTINCT response_id)

@@ -26,19 +26,13 @@ def find_repeats(con: duckdb.DuckDBPyConnection, spans: pa.Table) -> Told:
 
     `spans` is registered as `stage`.
     """
-    known: dict[tuple[str, str], tuple[bool, int]] = {}
-    names = ("trace_id", "span_id", "span_key")
-    ended = spans.column("end_ns").is_valid().to_pylist()
+    columns = {name: spans[name].to_pylist() for name in ("trace_id", "span_id", "span_key")}
+    ended = spans["end_ns"].is_valid().to_pylist()
+    pairs = list(zip(columns["trace_id"], columns["span_id"], strict=True))
+    known = dict(zip(pairs, zip(ended, columns["span_key"], strict=True), strict=True))
     aside = []
-    for trace_id, span_id, key, ends in zip(*(spans.column(c).to_pylist() for c in names), ended, strict=True):
-        other = known.setdefault((trace_id, span_id), (ends, key))
-        if other[1] == key:
-            continue
-        if ends and not other[0]:
-            known[trace_id, span_id] = (ends, key)
-            aside.append(other[1])
-        else:
-            aside.append(key)
+    if len(known) < len(pairs):
+        known, aside = _first_of_each(pairs, ended, columns["span_key"])
     touched, replaced = _runs_of_conversations(con, spans), []
     for trace_id, span_id, key, ends, run_key in con.execute(_STORED).fetchall():
         touched.add(run_key)
@@ -48,6 +42,24 @@ def find_repeats(con: duckdb.DuckDBPyConnection, spans: pa.Table) -> Told:
         elif again is not None:
             aside.append(again[1])
     return Told(aside, replaced, sorted(touched))
+
+
+def _first_of_each(
+    pairs: list[tuple[str, str]], ended: list[bool], keys: list[int]
+) -> tuple[dict[tuple[str, str], tuple[bool, int]], list[int]]:
+    """For each (trace, span) whether the row that counts has ended, and its key; the keys of the others."""
+    known: dict[tuple[str, str], tuple[bool, int]] = {}
+    aside = []
+    for pair, ends, key in zip(pairs, ended, keys, strict=True):
+        other = known.setdefault(pair, (ends, key))
+        if other[1] == key:
+            continue
+        if ends and not other[0]:
+            known[pair] = (ends, key)
+            aside.append(other[1])
+        else:
+            aside.append(key)
+    return known, aside
 
 
 _STORED: Final = """

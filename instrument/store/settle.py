@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -21,7 +22,7 @@ from instrument.store import schema
 from instrument.store.ancestors import find_ancestors
 from instrument.store.calls import settle_calls
 from instrument.store.costs import priced
-from instrument.store.reconcile import DECLARED_BY_CONTEXT, reconcile
+from instrument.store.reconcile import DECLARED_BY_CONTEXT, any_duplicates, reconcile
 from instrument.store.repeats import Told, find_repeats, take_out
 
 
@@ -51,41 +52,45 @@ def settle(con: duckdb.DuckDBPyConnection, staged: Staged, prices: Prices) -> in
     con.unregister("stage")
     kept = staged.without(told.aside)
     take_out(con, told)
-    _work(con, priced(kept.spans, prices), told)
+    rows = _rows(con, priced(kept.spans, prices), told)
+    con.register("flyball_work", rows)
+    calls = bool(kept.requests.num_rows or kept.responses.num_rows or told.touched)
+    reported_twice = any_duplicates(con, "flyball_work")
+    # Where nothing will change in it, the rows need not be copied first.
+    con.execute(f"CREATE OR REPLACE TEMP {'TABLE' if calls or reported_twice else 'VIEW'} work AS {_WORK}")
     find_ancestors(con)
-    reconcile(con)
-    if kept.requests.num_rows or kept.responses.num_rows or told.touched:
+    if reported_twice:
+        reconcile(con)
+    if calls:
         settle_calls(con, kept.requests, kept.responses)
     _assign_runs(con)
     _write(con)
-    for name in ("work", "ancestors", "placed"):
+    con.execute(f"DROP {'TABLE' if calls or reported_twice else 'VIEW'} work")
+    con.unregister("flyball_work")
+    for name in ("ancestors", "placed"):
         con.execute(f"DROP TABLE {name}")
     return int(kept.spans.num_rows) - len(told.replaced)
 
 
-def _work(con: duckdb.DuckDBPyConnection, spans: pa.Table, told: Told) -> None:
-    """Table `work`: staged spans in the form of `spans`, and the stored rows of the same runs, which leave the store for now."""
+def _rows(con: duckdb.DuckDBPyConnection, spans: pa.Table, told: Told) -> pa.Table:
+    """Staged `spans` as far as they are known in the columns of the table, and the stored rows of the same runs, which leave the store."""
     spans = spans.rename_columns([_RENAMED.get(name, name) for name in spans.column_names])
     if told.touched:
-        touched = "run_key IN (SELECT unnest($touched::INTEGER[]))"
-        bound = {"touched": told.touched}
+        touched, bound = "run_key IN (SELECT unnest($touched::INTEGER[]))", {"touched": told.touched}
         stored = con.sql(f"FROM spans WHERE {touched} AND NOT inferred", params=bound).to_arrow_table()
         con.execute(f"DELETE FROM spans WHERE {touched}", bound)
         spans = pa.concat_tables([spans, _again(stored, told.replaced)], promote_options="permissive")
-    con.register("flyball_work", spans)
-    columns = (
-        c.name if c.name in spans.column_names else f"{_UNSET.get(c.name, 'NULL')}::{c.type} AS {c.name}"
-        for c in schema.SPANS.columns
-    )
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE work AS SELECT row_number() OVER () - 1 AS row, {', '.join(columns)} FROM flyball_work"
-    )
-    con.unregister("flyball_work")
+    return spans.append_column("row", pa.array(np.arange(spans.num_rows)))
 
 
 _RENAMED: Final = {"stamped_run_id": "run_id"}
-_UNSET: Final = {"inferred": "false"}
-_WORKED_OUT: Final = ("run_key", "step", "turn", "duplicate_of", "inferred")
+_WORKED_OUT: Final = ("run_key", "step", "turn", "duplicate_of", "inferred", "declared")
+_WORK: Final = f"""
+    SELECT row, {", ".join(c.name for c in schema.SPANS.columns if c.name not in _WORKED_OUT)}, false AS inferred,
+        {", ".join(f"NULL::{c.type} AS {c.name}" for c in schema.SPANS.columns if c.name in _WORKED_OUT and c.name != "inferred")}
+    FROM flyball_work
+"""
+"""Table `work`: one row is one span in the form of `spans`, numbered by `row`."""
 
 
 def _again(stored: pa.Table, replaced: list[int]) -> pa.Table:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instrument.otlp import AnyValue, any_value, plain
+from instrument.otlp import AnyValue, Event, any_value, attributes, plain
 from instrument.store import columns
 from instrument.store.connect import in_memory
 from instrument.store.dialects import FLAG, REAL, TEXT, WHOLE
@@ -100,7 +100,8 @@ def test_what_has_no_column_is_kept():
     )
     assert rows(
         con,
-        "SELECT provider, attributes::JSON->>'my.own', attributes::JSON->>'gen_ai.system' FROM spans JOIN attribute_sets USING (attributes_key)",
+        "SELECT provider, attributes::JSON->>'my.own', attributes::JSON->>'gen_ai.system' "
+        "FROM spans JOIN attribute_sets USING (attributes_key)",
     ) == [("b", "kept", "a")]
 
 
@@ -144,6 +145,15 @@ def test_broken_lines_are_issues_with_their_number_and_the_rest_is_read():
         ("a.jsonl", n, "broken_line") for n in (1, 4, 5)
     ]
     assert "resourceLogs" in rows(con, "SELECT message FROM issues WHERE line = 4")[0][0]
+
+
+def test_many_lines_read_at_once_are_the_same_as_read_one_by_one():
+    good = [json.dumps(line(spanId=span_id(i), name="x" * 2_000)).encode() for i in range(1, 600)]
+    broken = [*good[:400], b"{broken", *good[400:]]
+    for data, issues in ((good, []), (broken, [(401,)])):
+        con = read(b"\n".join(data))
+        assert rows(con, "SELECT count(*), count(DISTINCT span_id) FROM spans") == [(599, 599)]
+        assert rows(con, "SELECT line FROM issues") == issues
 
 
 def test_many_broken_lines_are_counted_together():
@@ -241,7 +251,8 @@ def test_messages_are_kept_once_however_often_they_are_sent():
     assert rows(con, "SELECT len(input_keys) FROM contents ORDER BY span_key") == [(i + 1,) for i in range(20)]
     texts = rows(
         con,
-        "SELECT m.body FROM (SELECT unnest(input_keys) AS k, generate_subscripts(input_keys, 1) AS i FROM contents ORDER BY span_key DESC LIMIT 20) JOIN messages m ON m.message_key = k ORDER BY i",
+        "SELECT m.body FROM (SELECT unnest(input_keys) AS k, generate_subscripts(input_keys, 1) AS i FROM contents "
+        "ORDER BY span_key DESC LIMIT 20) JOIN messages m ON m.message_key = k ORDER BY i",
     )
     assert [json.loads(t[0])["parts"][0]["content"] for t in texts] == ["hello", *(f"answer {i}" for i in range(19))]
 
@@ -259,8 +270,6 @@ def test_a_history_that_was_cut_is_read_anew():
 
 
 def test_exceptions_in_events_are_the_error():
-    from instrument.otlp import Event, attributes
-
     thrown = Event(
         "exception", 1790000000000000000, attributes({"exception.type": "ValueError", "exception.message": "bad"})
     )
@@ -268,6 +277,15 @@ def test_exceptions_in_events_are_the_error():
     assert rows(
         con, "SELECT failed, error_type, error_message, events IS NOT NULL FROM spans JOIN contents USING (span_key)"
     ) == [(True, "ValueError", "bad", True)]
+
+
+@pytest.mark.parametrize("kind", ["invoke_agent", "chat", "execute_tool", "anything"])
+def test_events_of_a_span_of_any_kind_are_kept(kind: str):
+    event = Event("note", 1790000000000000000, attributes({"n": 1}))
+    con = loaded(document(span("s", gen_ai__operation__name=kind, events=[event])))
+    assert rows(con, "SELECT events FROM spans JOIN contents USING (span_key)") == [
+        ('[{"name":"note","time_ns":1790000000000000000,"attributes":{"n":1}}]',)
+    ]
 
 
 @needs_shared
@@ -307,7 +325,8 @@ def test_the_same_calls_from_two_instrumentors_in_one_database_cost_the_same():
         loader.finish()
     per_file = rows(
         con,
-        "SELECT source_key, count(*), round(sum(cost_usd), 9) FROM spans WHERE kind = 'model' AND duplicate_of IS NULL GROUP BY 1 ORDER BY 1",
+        "SELECT source_key, count(*), round(sum(cost_usd), 9) FROM spans "
+        "WHERE kind = 'model' AND duplicate_of IS NULL GROUP BY 1 ORDER BY 1",
     )
     assert [r[1:] for r in per_file] == [per_file[0][1:]] * 2
     assert per_file[0][1] == 512

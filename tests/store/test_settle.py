@@ -26,7 +26,8 @@ def places(con: Any) -> dict[str, tuple[str, int, int]]:
 
 def test_a_run_is_the_nearest_agent_span_and_what_is_below_it():
     con = loaded(document(
-        tool("c", parent="b", at=3), model("b", parent="sub", at=2), agent("sub", parent="a", at=1.5), model("m", parent="a", at=1), agent("a", lasts=9),
+        tool("c", parent="b", at=3), model("b", parent="sub", at=2), agent("sub", parent="a", at=1.5),
+        model("m", parent="a", at=1), agent("a", lasts=9),
     ))  # fmt: skip
     assert places(con) == {
         "a": (span_id("a"), 0, 0), "m": (span_id("a"), 1, 1),
@@ -168,7 +169,8 @@ def test_calls_known_only_from_messages_become_rows_with_their_results():
     ))  # fmt: skip
     found = rows(
         con,
-        "SELECT tool_name, turn, declared, failed, failure_inferred, result_key IS NOT NULL, agent_name FROM spans WHERE inferred ORDER BY step",
+        "SELECT tool_name, turn, declared, failed, failure_inferred, result_key IS NOT NULL, agent_name "
+        "FROM spans WHERE inferred ORDER BY step",
     )
     assert found == [("weather", 1, True, True, True, True, "a"), ("wether", 1, False, None, None, False, "a")]
 
@@ -197,7 +199,10 @@ def test_the_same_file_twice_adds_nothing():
         assert rows(once, f"SELECT count(*) FROM {table}") == rows(twice, f"SELECT count(*) FROM {table}"), table
 
 
-COLUMNS = "run_id, step, turn, trace_id, span_id, kind, agent_name, failed, declared, duplicate_of, inferred, call_key, result_key, cost_usd, input_tokens"
+COLUMNS = (
+    "run_id, step, turn, trace_id, span_id, kind, agent_name, failed, declared, duplicate_of, inferred, call_key, result_key, "
+    "cost_usd, input_tokens"
+)
 
 
 @settings(max_examples=6, deadline=None)

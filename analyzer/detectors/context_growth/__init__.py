@@ -159,12 +159,16 @@ def message(facts: Mapping[str, Any]) -> str:
     compacted = ", and was then compacted" if facts["compacted_after_peak"] else ""
     left = facts["turns_left"]
     rate = (
-        f" and grew by {facts['tokens_per_turn']:,.0f} a turn: full in {plural(int(left), 'turn')} at this rate"
+        f" and grew by {facts['tokens_per_turn']:,.0f} a turn: {_full(int(left))} at this rate"
         if left is not None and not compacted
         else ""
     )
     told = f"{refused}; {reached}" if refused else reached
     return f"{told[0].upper()}{told[1:]} in turn {facts['last_turn']}{compacted}{rate}."
+
+
+def _full(turns_left: int) -> str:
+    return f"full in {plural(turns_left, 'turn')}" if turns_left > 0 else "the next turn does not fit"
 
 
 def sight(frames: Frames, policy: Policy) -> Sight:
