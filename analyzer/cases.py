@@ -4,9 +4,8 @@
          [tool_call("build_status", {}, "running"), tool_call("build_status", {}, "running"), tool_call("build_status", {}, "passed")],
          finds=[])
 
-A script is turned into OTLP spans of any dialect flyball reads (`DIALECTS`) with made-up but steady ids and times,
-and goes through the loader like any
-trace. Each entry of a script is one turn: a model call and the tools it asked for.
+A script is turned into OTLP spans of any dialect flyball reads (`DIALECTS`) with made-up but steady ids and times, and
+goes through the loader like any trace. Each entry of a script is one turn: a model call and the tools it asked for.
 """
 
 from __future__ import annotations
@@ -139,8 +138,8 @@ def tool_call(
     ran: bool = True,
     declared: bool = True,
 ) -> Call:
-    """A turn that asked for one tool. `error` is the error type of a flagged failure; `ran=False` leaves out the
-    tool's span; `declared=False` makes up a tool."""
+    """A turn that asked for one tool. `error` is the error type of a flagged failure; `ran=False` leaves out the tool's
+    span; `declared=False` makes up a tool."""
     return Call(name, {} if arguments is None else arguments, result, error, ran, declared)
 
 

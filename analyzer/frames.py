@@ -52,14 +52,15 @@ class Frames:
     def runs(self) -> pl.DataFrame:
         """One row is one run: its first span's agent (or name), the model of its first model call, and the sums over its model calls.
 
-        `cost_usd` is the sum of what is known; `unpriced_calls` says how many calls are not in it.
+        `cost_usd` is the sum of what is known; `unpriced_calls` says how many calls are not in it (a failed call without a
+        price is not billed).
         """
         calls = (
             self.model_calls.with_columns(pl.col("run_key").set_sorted())
             .group_by("run_key", maintain_order=True)
             .agg(
                 model_calls=pl.len(),
-                unpriced_calls=pl.col("cost_usd").null_count(),
+                unpriced_calls=(pl.col("cost_usd").is_null() & ~pl.col("failed").fill_null(False)).sum(),
                 cost_usd=pl.col("cost_usd").sum(),
                 input_tokens=pl.col("input_tokens").sum(),
                 last_step=pl.col("step").last(),
@@ -76,9 +77,10 @@ class Frames:
 
     @cached_property
     def models(self) -> pl.DataFrame:
-        """One row is one model: how many calls it answered and how many of them have input tokens."""
+        """One row is one model: how many calls were made and how many of them have input tokens (or failed)."""
         return self.ask(
-            "SELECT coalesce(response_model, request_model) AS model, count(*) AS calls, count(input_tokens) AS measured "
+            "SELECT coalesce(response_model, request_model) AS model, count(*) AS calls, "
+            "count(*) FILTER (input_tokens IS NOT NULL OR coalesce(failed, false)) AS measured "
             f"FROM spans WHERE kind = 'model' AND {_COUNTED} AND {self._span} GROUP BY ALL ORDER BY ALL"
         )
 

@@ -1,9 +1,8 @@
 """The judgement: detectors over the runs of a store, to findings, outcomes and totals.
 
 Two halves, kept apart so that they can run on different machines: `judge_runs` looks at whole runs, a partition at a
-time, and yields the patterns
-found in them and one small row per run; `compare_runs` looks at those rows of all runs together. `judge` does both
-and makes values of them.
+time, and yields the patterns found in them and one small row per run; `compare_runs` looks at those rows of all runs
+together. `judge` does both and makes values of them.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The six first detectors against one scan of the columns they read.
 
-    python benchmarks/detectors.py [--spans 1000000] [--db FILE] [--keep]
+    python benchmarks/detectors.py [--spans 1000000] [--db FILE]
 
-Builds a database of generated runs (or takes the one given), then prints three times and their ratios: one aggregate over every column the
-detectors read, inside DuckDB (the floor); the same columns into Polars; the whole judgement. Peak memory is that of
-the judging process alone.
+Builds a database of generated runs (or takes the one given), then prints three times and their ratios: one aggregate
+over every column the detectors read, inside DuckDB (the floor); the same columns into Polars; the whole judgement. Peak
+memory is that of the judging process alone.
 """
 
 from __future__ import annotations

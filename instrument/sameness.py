@@ -15,8 +15,8 @@ from typing import Any
 
 import orjson
 
-_WORD = re.compile(r"\w+")
-_DIGIT = re.compile(r"\d")
+_WORD = re.compile(r"\b[^\W\d]++\b")
+"""A word that holds no digit."""
 # Order matters: a quoted path is one value, and a number inside a path belongs to the path.
 _VALUES = re.compile(
     r"""
@@ -77,9 +77,7 @@ def _whole_floats(value: Any) -> Any:
 
 def call_key(tool: str | None, arguments: Any) -> int | None:
     """The same tool asked the same: name and canonical arguments. None where either was not recorded."""
-    if not tool or arguments is None:
-        return None
-    return key_of(tool.encode("utf-8", "replace") + b"\0" + canonical(arguments))
+    return call_keys(tool, arguments)[0]
 
 
 def loose_call_key(tool: str | None, arguments: Any) -> int | None:
@@ -87,12 +85,17 @@ def loose_call_key(tool: str | None, arguments: Any) -> int | None:
 
     None where tool or arguments were not recorded, and where nothing but numbers is left to compare.
     """
+    return call_keys(tool, arguments)[1]
+
+
+def call_keys(tool: str | None, arguments: Any) -> tuple[int | None, int | None]:
+    """`call_key` and `loose_call_key`, for little more than the price of one."""
     if not tool or arguments is None:
-        return None
-    words = sorted(
-        w for w in _WORD.findall(canonical(arguments).decode("utf-8", "replace").lower()) if not _DIGIT.search(w)
-    )
-    return key_of((tool + "\0" + " ".join(words)).encode("utf-8", "replace")) if words else None
+        return None, None
+    form = canonical(arguments)
+    words = sorted(_WORD.findall(form.decode("utf-8", "replace").lower()))
+    loose = key_of((tool + "\0" + " ".join(words)).encode("utf-8", "replace")) if words else None
+    return key_of(tool.encode("utf-8", "replace") + b"\0" + form), loose
 
 
 def result_text(result: Any) -> str | None:
@@ -165,5 +168,5 @@ def output_key(text: str | None) -> int | None:
 
 def loose_output_key(text: str | None) -> int | None:
     """Nearly the same answer: lower case words only, those that hold a digit left out. None where no word is left."""
-    words = [w for w in _WORD.findall((text or "").lower()) if not _DIGIT.search(w)]
+    words = _WORD.findall((text or "").lower())
     return key_of(" ".join(words).encode("utf-8", "replace")) if words else None

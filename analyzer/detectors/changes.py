@@ -1,8 +1,7 @@
 """What a tool call does to the world, judged by its name and, for shells, by its command: does it look, change something, or wait?
 
 A heuristic, and its only use is to excuse: a question asked again after something was changed is a new question. It
-therefore takes a call for
-a mere look unless the name says otherwise.
+therefore takes a call for a mere look unless the name says otherwise.
 """
 
 from __future__ import annotations

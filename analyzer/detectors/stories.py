@@ -17,8 +17,8 @@ def stories(frames: Frames, runs: pl.Series) -> pl.DataFrame:
     """One row is one tool call of the `runs`, ordered, with `effect` and two counters that stand still as long as nothing happens.
 
     `events`: how many calls had changed something, and how often the user had spoken; `news`: how many results had
-    never been seen before in the
-    run. Neither counts what the same call did itself, so a call that finds them where its last repeat left them had no reason to be made.
+    never been seen before in the run. Neither counts what the same call did itself, so a call that finds them where its
+    last repeat left them had no reason to be made.
     """
     calls = frames.calls(["span_key", "tool_name", "call_key", "result_key", "failed: coalesce(failed, false)"], runs)
     spoken = frames.questions(runs).with_columns(spoken=pl.int_range(1, pl.len() + 1).over("run_key"))

@@ -53,8 +53,8 @@ def _title(finding: Finding) -> RenderableType:
 
 def _price(finding: Finding) -> str:
     wasted = (finding.wasted_cost_usd, finding.wasted_tokens, finding.wasted_seconds)
-    if all(part is None for part in wasted) and cost_of(finding) is not None:
-        return f"run cost {money(cost_of(finding))}"
+    if all(part is None for part in wasted):
+        return f"run cost {money(cost_of(finding))}" if cost_of(finding) is not None else "waste unknown"
     return f"cost {money(finding.wasted_cost_usd)}{with_waste(finding.wasted_tokens, finding.wasted_seconds)}"
 
 

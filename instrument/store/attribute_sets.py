@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from operator import attrgetter
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from instrument.store.group import Group
 from instrument.store.memory import remember
 
 _STRING: Final = attrgetter("stringValue")
+_INT: Final = attrgetter("intValue")
 
 
 def fill(group: Group) -> None:
@@ -40,11 +42,14 @@ def fill(group: Group) -> None:
 
 def _signatures(values: list[AnyValue | None]) -> Sequence[Any]:
     """Something hashable for each value, that differs where the value or its type does."""
-    try:
-        found = list(map(_STRING, values))
-    except AttributeError:
-        return [_signature(v) for v in values]
-    return [_signature(v) for v in values] if None in found else found
+    for attribute, marked in ((_STRING, False), (_INT, True)):
+        try:
+            found = list(map(attribute, values))
+        except AttributeError:
+            break
+        if None not in found:
+            return list(zip(repeat(int), found)) if marked else found
+    return [_signature(v) for v in values]
 
 
 def _signature(value: AnyValue | None) -> Any:
@@ -52,9 +57,11 @@ def _signature(value: AnyValue | None) -> Any:
         return None
     if value.stringValue is not None:
         return value.stringValue
+    if value.intValue is not None:
+        return (int, value.intValue)
     if value.arrayValue is None and value.kvlistValue is None:
         # With the names of the types: 1, 1.0 and true are equal in Python.
-        return (value.intValue, value.doubleValue, repr(value.boolValue), value.bytesValue)
+        return (value.doubleValue, repr(value.boolValue), value.bytesValue)
     return (columns.dumps(plain(value)),)
 
 

@@ -56,7 +56,14 @@ def dumps(value: Any) -> str:
 
 def first_texts(values: Values) -> list[str | None]:
     """Values as text, of a list its first entry (`gen_ai.response.finish_reasons`)."""
-    return [_first(plain(v)) for v in values]
+    try:
+        found: list[str | None] = list(map(_STRING, values))
+    except AttributeError:
+        found = [None]
+    if None in found:
+        return [_first(plain(v)) for v in values]
+    known = {text: _first(text) for text in set(found)}
+    return [known[text] for text in found]
 
 
 def _first(value: Any) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from operator import attrgetter
 from typing import Any, Final
 
@@ -15,7 +14,6 @@ from instrument.store.stage import Extras
 
 MESSAGE_CHARS: Final = 500
 """How much of an error's text stands in `error_message`."""
-_ATTRIBUTES: Final = attrgetter("attributes")
 _VALUE: Final = attrgetter("value")
 
 
@@ -41,18 +39,16 @@ class Group:
         names: tuple[str, ...],
         context: Context,
         spans: list[Span],
+        by_position: list[tuple[KeyValue, ...]],
         first_key: int,
         memory: Memory,
         extras: Extras,
     ) -> None:
         self.shape, self.names, self.context, self.spans = shape, names, context, spans
         self.memory, self.extras = memory, extras
+        self._by_position = by_position
         self.foreign_ids = 0
         self.out: dict[str, Any] = {"span_key": list(range(first_key, first_key + len(spans)))}
-
-    @cached_property
-    def _by_position(self) -> list[tuple[KeyValue, ...]]:
-        return list(zip(*map(_ATTRIBUTES, self.spans), strict=True))
 
     def values(self, position: int) -> list[AnyValue | None]:
         """The values at one position, span by span."""

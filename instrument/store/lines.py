@@ -46,12 +46,21 @@ def decode(data: bytes, first_line: int) -> Iterator[list[Line] | TracesData | t
     while start < len(data):
         end = data.find(b"\n", start + _TOGETHER_BYTES) + 1 or len(data)
         piece = data[start:end]
-        try:
-            yield _DECODER.decode_lines(piece)
-        except REFUSED:
-            yield from _one_by_one(piece, number)
+        yield from _together(piece, number)
         number += piece.count(b"\n")
         start = end
+
+
+def _together(data: bytes, first_line: int) -> Iterator[list[Line] | TracesData | tuple[int, str]]:
+    try:
+        documents = _DECODER.decode_lines(data)
+    except REFUSED:
+        documents = []
+    # A document over several lines is read here too; whether it is must not depend on where the data was cut.
+    if len(documents) == data.count(b"\n") + (not data.endswith(b"\n")):
+        yield documents
+    else:
+        yield from _one_by_one(data, first_line)
 
 
 def _one_by_one(data: bytes, first_line: int) -> Iterator[list[Line] | TracesData | tuple[int, str]]:
@@ -65,7 +74,7 @@ def _one_by_one(data: bytes, first_line: int) -> Iterator[list[Line] | TracesDat
             yield (number, careful) if isinstance(careful, str) else careful
 
 
-def resource_and_scope(resource: msgspec.Raw, scope: msgspec.Raw) -> tuple[Resource | None, Scope | None]:
+def resource_and_scope(resource: bytes, scope: bytes) -> tuple[Resource | None, Scope | None]:
     """What `LineResource` and `LineScope` left undecoded; None for both where they cannot be read."""
     try:
         return _RESOURCE.decode(resource), _SCOPE.decode(scope)

@@ -6,9 +6,11 @@ works out what needs the spans around a span: runs, order, duplicates, costs.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import duckdb
 import pyarrow as pa
@@ -24,7 +26,9 @@ from instrument.store.settle import Staged, settle
 __all__ = ["Loaded", "Loader", "decode_carefully", "write_issues"]
 
 _STAGED_SPANS: Final = 500_000
-"""Rows kept in memory before they are settled into the store."""
+"""Rows that are settled together. A run that goes on afterwards is settled again."""
+_STEPS_WAITING: Final = 1
+"""Batches in memory at most while DuckDB is busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Loader:
         self._sources: dict[str, int] = {}
         self._issues: list[Issue] = []
         self._pool: ThreadPoolExecutor | None = None
-        self._writing: Future[None] | None = None
+        self._steps: deque[Future[int]] = deque()
         self._new = 0
         self._staged: list[Batch] = []
 
@@ -75,7 +79,8 @@ class Loader:
         """Writes what is left and settles it. Returns what this load brought."""
         self._reader.flush()
         self._take_batches()
-        self._new += self._settle()
+        self._settle()
+        self._wait()
         self._close()
         issues = self._issues + self._reader.take_issues()
         write_issues(self._con, issues)
@@ -104,32 +109,27 @@ class Loader:
         batches, self._reader.batches = self._reader.batches, []
         for batch in batches:
             self._staged.append(batch)
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(1, "flyball-load")
-            self._wait()
-            try:
-                self._writing = self._pool.submit(_write, self._con, batch)
-            except (
-                RuntimeError
-            ):  # the interpreter is ending (the recorder's last checkpoint) and starts no more threads
-                _write(self._con, batch)
-        if sum(b.spans.num_rows for b in self._staged) >= _STAGED_SPANS:
-            self._new += self._settle()
+            self._later(_write, self._con, batch)
+            if sum(b.spans.num_rows for b in self._staged) >= _STAGED_SPANS:
+                self._settle()
 
-    def _wait(self) -> None:
-        if self._writing is not None:
-            self._writing.result()
-            self._writing = None
-
-    def _settle(self) -> int:
-        self._wait()
+    def _settle(self) -> None:
         batches, self._staged = self._staged, []
-        if not batches:
-            return 0
-        together = Staged(
-            *(pa.concat_tables(getattr(b, t) for b in batches) for t in ("spans", "requests", "responses"))
-        )
-        return settle(self._con, together, self._prices)
+        if batches:
+            together = (pa.concat_tables(getattr(b, t) for b in batches) for t in ("spans", "requests", "responses"))
+            self._later(settle, self._con, Staged(*together), self._prices)
+
+    def _later(self, step: Callable[..., int], *arguments: Any) -> None:
+        """Does `step` in the background after those before it; waits where too many are waiting already."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, "flyball-load")
+        self._wait(_STEPS_WAITING)
+        self._steps.append(self._pool.submit(step, *arguments))
+
+    def _wait(self, steps: int = 0) -> None:
+        """Waits until at most so many steps are left."""
+        while len(self._steps) > steps:
+            self._new += self._steps.popleft().result()
 
     def _close(self) -> None:
         if self._pool is not None:
@@ -137,9 +137,10 @@ class Loader:
             self._pool = None
 
 
-def _write(con: duckdb.DuckDBPyConnection, batch: Batch) -> None:
-    """Writes what needs no settling."""
+def _write(con: duckdb.DuckDBPyConnection, batch: Batch) -> int:
+    """Writes what needs no settling. Brings no spans yet."""
     insert(con, schema.CONTENTS.name, batch.contents)
     insert_new(con, schema.MESSAGES, batch.messages)
     insert_new(con, schema.TOOLSETS, batch.toolsets)
     insert_new(con, schema.ATTRIBUTES, batch.attribute_sets)
+    return 0

@@ -35,7 +35,7 @@ class Memory:
         """`call_key` and `loose_call_key`."""
         found = self._calls.get((tool, arguments))
         if found is None:
-            found = (sameness.call_key(tool, arguments), sameness.loose_call_key(tool, arguments))
+            found = sameness.call_keys(tool, arguments)
             remember(self._calls, (tool, arguments), found)
         return found
 

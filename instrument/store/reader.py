@@ -36,6 +36,12 @@ _ATTRIBUTES: Final = attrgetter("attributes")
 _KEY: Final = attrgetter("key")
 
 
+_Undecoded = tuple[tuple[int, str], bytes, bytes]
+"""Source, resource and scope as they stand in the line: names a context without decoding it."""
+Positions = list[tuple[KeyValue, ...]]
+"""Attributes of spans with the same names: for each name those of all spans."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Rows for the tables of the store: `spans` with the columns of `stage.STAGE`, the others with those of the schema."""
@@ -61,8 +67,7 @@ class Reader:
     _extras: Extras = field(default_factory=Extras)
     _shapes: dict[tuple[str, tuple[str, ...]], Shape] = field(default_factory=dict)
     _contexts: dict[Any, Context] = field(default_factory=dict)
-    _decoded: dict[Context, list[Span]] = field(default_factory=dict)
-    _decoded_spans: int = 0
+    _waiting: dict[Context | _Undecoded, list[Span]] = field(default_factory=dict)
     _tables: list[pa.Table] = field(default_factory=list)
     _bytes: int = 0
     _broken: dict[str, int] = field(default_factory=dict)
@@ -82,24 +87,33 @@ class Reader:
             self.flush()
 
     def _add_decoded(self, lines: list[Line], source: tuple[int, str]) -> None:
+        waiting = self._waiting
         for line in lines:
             for resource in line.resourceSpans:
                 for scoped in resource.scopeSpans:
                     # The bytes are as good a name for the context as what they decode to, and cost nothing.
-                    known = (source, bytes(resource.resource), bytes(scoped.scope))
-                    context = self._contexts.get(known)
-                    if context is None:
-                        context = self._context(*resource_and_scope(resource.resource, scoped.scope), source)
-                        remember(self._contexts, known, context, _CONTEXTS_REMEMBERED)
-                    self._take(context, scoped.spans)
+                    context = (source, bytes(resource.resource), bytes(scoped.scope))
+                    spans = waiting.get(context)
+                    if spans is None:
+                        spans = waiting[context] = []
+                    spans += scoped.spans
         self._limit()
 
     def add(self, document: TracesData, source: tuple[int, str]) -> None:
         """Adds decoded spans, from whatever reader."""
         for resource in document.resourceSpans:
             for scoped in resource.scopeSpans:
-                self._take(self._context(resource.resource, scoped.scope, source), scoped.spans)
+                context = self._context(resource.resource, scoped.scope, source)
+                self._waiting.setdefault(context, []).extend(scoped.spans)
         self._limit()
+
+    def _undecoded(self, name: _Undecoded) -> Context:
+        context = self._contexts.get(name)
+        if context is None:
+            source, resource, scope = name
+            context = self._context(*resource_and_scope(resource, scope), source)
+            remember(self._contexts, name, context, _CONTEXTS_REMEMBERED)
+        return context
 
     def _context(self, resource: Resource | None, scope: Scope | None, source: tuple[int, str]) -> Context:
         values = {a.key: plain(a.value) for a in resource.attributes} if resource is not None else {}
@@ -112,29 +126,26 @@ class Reader:
             remember(self._contexts, known, context, _CONTEXTS_REMEMBERED)
         return context
 
-    def _take(self, context: Context, spans: list[Span]) -> None:
-        kept = self._without_losses(spans, context) if context.scope == semconv.SCOPE else spans
-        self._decoded.setdefault(context, []).extend(kept)
-        self._decoded_spans += len(kept)
-
     def _limit(self) -> None:
-        if self._decoded_spans >= _GROUPED_SPANS:
+        if sum(map(len, self._waiting.values())) >= _GROUPED_SPANS:
             self._to_columns()
         if sum(t.num_rows for t in self._tables) >= _BATCH_SPANS:
             self.flush()
 
     def _to_columns(self) -> None:
-        for context, spans in self._decoded.items():
-            for names, group in alike(spans):
-                self._group(context, names, group)
-        self._decoded, self._decoded_spans = {}, 0
+        for name, waiting in self._waiting.items():
+            context = name if isinstance(name, Context) else self._undecoded(name)
+            spans = self._without_losses(waiting, context) if context.scope == semconv.SCOPE else waiting
+            for names, by_position, group in alike(spans):
+                self._group(context, names, by_position, group)
+        self._waiting = {}
 
-    def _group(self, context: Context, names: tuple[str, ...], spans: list[Span]) -> None:
+    def _group(self, context: Context, names: tuple[str, ...], by_position: Positions, spans: list[Span]) -> None:
         shape = self._shapes.get((context.scope, names))
         if shape is None:
             shape = shape_of(context.scope, names)
             remember(self._shapes, (context.scope, names), shape, _CONTEXTS_REMEMBERED)
-        group = Group(shape, names, context, spans, self.next_key, self._memory, self._extras)
+        group = Group(shape, names, context, spans, by_position, self.next_key, self._memory, self._extras)
         self._tables.append(rows_of(group))
         self.next_key += len(spans)
         self.seen += len(spans)
@@ -181,8 +192,8 @@ class Reader:
         return [span for span in spans if span.name != semconv.LOSS_SPAN]
 
 
-def alike(spans: list[Span]) -> Iterator[tuple[tuple[str, ...], list[Span]]]:
-    """`spans` parted by the names of their attributes, names first.
+def alike(spans: list[Span]) -> Iterator[tuple[tuple[str, ...], Positions, list[Span]]]:
+    """`spans` parted by the names of their attributes: the names, the attributes by position, the spans.
 
     Comparing whole columns of names is cheaper than hashing the names of each span.
     """
@@ -191,21 +202,22 @@ def alike(spans: list[Span]) -> Iterator[tuple[tuple[str, ...], list[Span]]]:
         by_count.setdefault(len(span.attributes), []).append(span)
     for group in by_count.values():
         names = tuple(a.key for a in group[0].attributes)
-        if all(set(map(_KEY, column)) == {name} for name, column in zip(names, _transposed(group), strict=True)):
-            yield names, group
+        by_position = _by_position(group)
+        if all(set(map(_KEY, column)) == {name} for name, column in zip(names, by_position, strict=True)):
+            yield names, by_position, group
         else:
-            yield from _by_names(group)
+            yield from ((own, _by_position(part), part) for own, part in _by_names(group).items())
 
 
-def _transposed(spans: list[Span]) -> Iterator[tuple[KeyValue, ...]]:
-    return zip(*map(_ATTRIBUTES, spans), strict=True)
+def _by_position(spans: list[Span]) -> Positions:
+    return list(zip(*map(_ATTRIBUTES, spans), strict=True))
 
 
-def _by_names(spans: list[Span]) -> Iterator[tuple[tuple[str, ...], list[Span]]]:
+def _by_names(spans: list[Span]) -> dict[tuple[str, ...], list[Span]]:
     parts: dict[tuple[str, ...], list[Span]] = {}
     for span in spans:
         parts.setdefault(tuple(map(_KEY, span.attributes)), []).append(span)
-    yield from parts.items()
+    return parts
 
 
 def _loss(span: Span, context: Context) -> Issue:

@@ -30,7 +30,7 @@ def find_repeats(con: duckdb.DuckDBPyConnection, spans: pa.Table) -> Told:
     ended = spans["end_ns"].is_valid().to_pylist()
     pairs = list(zip(columns["trace_id"], columns["span_id"], strict=True))
     known = dict(zip(pairs, zip(ended, columns["span_key"], strict=True), strict=True))
-    aside = []
+    aside: list[int] = []
     if len(known) < len(pairs):
         known, aside = _first_of_each(pairs, ended, columns["span_key"])
     touched, replaced = _runs_of_conversations(con, spans), []

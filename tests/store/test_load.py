@@ -156,6 +156,17 @@ def test_many_lines_read_at_once_are_the_same_as_read_one_by_one():
         assert rows(con, "SELECT line FROM issues") == issues
 
 
+@pytest.mark.parametrize("data", [b'{\n"resourceSpans": []\n}', b'{"resourceSpans": []} {"resourceSpans": []}'])
+def test_a_line_is_one_document_wherever_it_stands(data: bytes):
+    assert rows(read(data), "SELECT DISTINCT kind FROM issues") == [("broken_line",)]
+
+
+def test_lines_may_end_as_on_windows_and_be_empty():
+    lines = [json.dumps(line(spanId=span_id(i))).encode() for i in (1, 2)]
+    con = read(b"\r\n".join([lines[0], b"", b"  ", lines[1], b""]))
+    assert rows(con, "SELECT (SELECT count(*) FROM spans), (SELECT count(*) FROM issues)") == [(2, 0)]
+
+
 def test_many_broken_lines_are_counted_together():
     con = read(b"\n".join([b"{"] * 500))
     assert rows(con, "SELECT sum(count), count(*) FROM issues") == [(500, 21)]

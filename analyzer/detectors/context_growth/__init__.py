@@ -190,8 +190,8 @@ DETECTOR = Detector(
     wrong="The window is the model's default: one that was widened by an option or a beta header is larger than we "
     "believe (set `context.windows`). Two conversations in one run look like "
     "one that was compacted. Models we do not know are not judged, and the outcome says so.",
-    advice="Cut tool results before they enter the context, compact at a measured share of the window, or hand parts of "
-    "the work to sub-agents; `context.warn_share` sets where the guard compacts.",
+    advice="Cut tool results before they enter the context, compact at a measured share of the window "
+    "(`context.warn_share`), or hand parts of the work to sub-agents.",
     params="context",
     evidence={
         "model": "Model whose window it is.",

@@ -114,7 +114,7 @@ DETECTOR = Detector(
         "unpriced_calls": "Model calls without a known price, not in the cost.",
         "model": "Model of its first model call.",
     },
-    reads={"model_calls": ("cost_usd", "input_tokens")},
+    reads={"model_calls": ("cost_usd", "input_tokens", "failed")},
     message=message,
     sight=sight,
     unseen="model calls had no token counts or their model no known price",

@@ -69,8 +69,7 @@ def alone(stretches: pl.DataFrame, story: pl.DataFrame) -> pl.DataFrame:
     """Those stretches that are no part of a cycle, with `other_calls`, the number of other calls in between.
 
     A, B, A, B, ... is one pattern of two calls, not two patterns: where all calls from first to last repeat with a
-    period of two calls or more, a
-    cycle is what happened.
+    period of two calls or more, a cycle is what happened.
     """
     within = (
         stretches.with_row_index("stretch_key")
@@ -132,9 +131,8 @@ DETECTOR = Detector(
     "What changes the world is judged by the names of tools and by shell commands, so a tool that changes things "
     "under a harmless name (`apply_fix.py`) makes "
     "the check after it look idle. Calls that merely wait (`sleep`) are left out. A cycle of two or more calls is not reported here.",
-    advice="Stop repeats while they happen: the guard for `loops.same_call_repeats` answers a repeated call with a note "
-    "that its result will be the same, then refuses "
-    "it. If the tool is a poll, let it wait inside the call.",
+    advice="In the agent's loop, answer a repeated call with a note that its result will be the same, and refuse it after "
+    "`loops.same_call_repeats` repeats. If the tool is a poll, let it wait inside the call.",
     params="loops",
     evidence={
         "tool_name": "Tool that was called.",

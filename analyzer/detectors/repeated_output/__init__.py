@@ -103,8 +103,8 @@ DETECTOR = Detector(
     "Asking one question several times on purpose, to vote on the "
     "answers, looks the same. Where messages were not recorded, a new question of the user cannot be told from "
     "none, and the finding is only mentioned.",
-    advice="Nudge once with what is missing, then stop: the guard for `stuck.same_output_repeats` does. Give the model "
-    "a tool to say that it is done (`task_complete`).",
+    advice="Nudge once with what is missing, then stop the run after `stuck.same_output_repeats` answers. Give the model a "
+    "tool to say that it is done (`task_complete`).",
     params="stuck",
     evidence={
         "repeats": "Answers that say the same.",

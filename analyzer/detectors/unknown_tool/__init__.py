@@ -113,9 +113,8 @@ DETECTOR = Detector(
     wrong="Where an agent runs tools that its requests do not declare (a framework adding its own), their calls look "
     "invented; calls that were answered well are "
     "therefore only mentioned. Without recorded declarations the words of the error decide.",
-    advice="Check names against the declared tools before running anything and answer with the nearest real name; the "
-    "runner's validation does both. Look whether the "
-    "prompt mentions a tool by a name it no longer has.",
+    advice="Check names against the declared tools before running anything and answer with the nearest real name. "
+    "Look whether the prompt mentions a tool by a name it no longer has.",
     params="unknown_tools",
     evidence={
         "tool_name": "Name that was called.",
