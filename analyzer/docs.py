@@ -24,7 +24,7 @@ from analyzer.report.text import Look, as_text
 from analyzer.run import judge
 from instrument.policy import Policy
 from instrument.prices import ModelRates, Prices
-from instrument.store.schema import TABLES, VERSION, Table
+from instrument.store.schema import MACROS, TABLES, VERSION, Table
 
 README: Final = Path(__file__).resolve().parents[1] / "README.md"
 _REPORT_STARTS: Final = "<!-- report:start -->"
@@ -79,7 +79,7 @@ def _schema() -> str:
         f"# The database\n\nSchema version {VERSION}. One DuckDB file holds everything; any DuckDB client opens it. "
         "`NULL` means “not known” in every column.\n\n"
     )
-    return intro + "\n".join(_table(table) for table in TABLES)
+    return intro + "\n".join(_table(table) for table in (*TABLES, *MACROS))
 
 
 def _table(table: Table) -> str:

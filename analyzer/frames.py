@@ -122,27 +122,11 @@ class Frames:
         )
         return places.join(found, on=["run_key", "step"], how="left", maintain_order="left")
 
-    def said(self, calls: pl.DataFrame) -> pl.DataFrame:
-        """`calls` (with `run_key`, `step`, `span_key`) with their `arguments` and `result`, as their spans or the
-        messages around them tell."""
-        own = self.ask(
-            "SELECT span_key, arguments, result FROM contents "
-            "WHERE rowid IN (SELECT rowid FROM contents WHERE span_key IN (SELECT span_key FROM wanted))",
-            wanted=calls.select("span_key").drop_nulls().unique(),
-        )
-        told = calls.join(own, on="span_key", how="left", maintain_order="left")
-        silent = told.filter(pl.col("arguments").is_null() | pl.col("result").is_null())
-        if silent.is_empty():
-            return told
-        around = self.ask(
-            "SELECT run_key, step, any_value(q.arguments) AS asked, any_value(r.result) AS answered FROM wanted w "
-            "LEFT JOIN tool_requests q ON q.trace_id = w.trace_id AND q.tool_call_id = w.tool_call_id "
-            "LEFT JOIN tool_responses r ON r.trace_id = w.trace_id AND r.tool_call_id = w.tool_call_id GROUP BY ALL",
-            wanted=self.at(silent.select("run_key", "step").unique(), ["trace_id", "tool_call_id"]),
-        )
-        return told.join(around, on=["run_key", "step"], how="left", maintain_order="left").select(
-            *calls.columns, arguments=pl.coalesce("arguments", "asked"), result=pl.coalesce("result", "answered")
-        )
+    def said(self, calls: pl.DataFrame, texts: Sequence[str] = ("arguments", "result")) -> pl.DataFrame:
+        """`calls` (with `run_key`, `step`) with their `arguments` and `result`, as their spans or the messages around them tell."""
+        chosen = ", ".join(("run_key", "step", *texts))
+        told = self.ask(f"SELECT {chosen} FROM tool_texts('wanted')", wanted=calls.select("run_key", "step").unique())
+        return calls.join(told, on=["run_key", "step"], how="left", maintain_order="left")
 
     def questions(self, runs: pl.Series) -> pl.DataFrame:
         """One row is a message of the user that a run's model saw for the first time at `step`, later than in its first request."""

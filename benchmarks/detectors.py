@@ -22,7 +22,7 @@ from pathlib import Path
 
 import duckdb
 
-from instrument.store.schema import TABLES
+from instrument.store.schema import MACROS, TABLES
 
 ROUNDS = 5
 
@@ -77,7 +77,7 @@ FROM placed ORDER BY run_key, step
 def build(path: Path, spans: int) -> None:
     """A database of about `spans` spans at `path`."""
     with duckdb.connect(str(path)) as con:
-        for table in TABLES:
+        for table in (*TABLES, *MACROS):
             con.execute(table.ddl)
         con.execute(_ROWS.format(runs=max(1, round(spans / 48.5))))
         con.execute(

@@ -1,7 +1,8 @@
 """`watch(client)`: what the Anthropic SDK's own spans lack, at a lower price than its content mode.
 
-The SDK's span stays as it is, without content. A middleware keeps the bytes of the request and of the response, which exist anyway; when
-the span has ended they are turned into messages, tool definitions and billing details for its line in the journal. Nothing is patched.
+The SDK's span stays as it is, without content. A middleware keeps the body of the request and the bytes of the response, which exist
+anyway; when the span has ended they are turned into messages, tool definitions and billing details for its line in the journal. Nothing
+is patched.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 
 from instrument import genai_messages, semconv, tracing
+from instrument.items import Known
 from instrument.sse import message_of_stream
 from instrument.tap import capture
 
@@ -60,9 +62,9 @@ class _Watch:
         try:
             response = call_next(request)
         except Exception as e:
-            _keep(getattr(e, "request", None), None)
+            _keep(request, None)
             raise
-        _keep_response(response)
+        _keep(request, response)
         return response
 
 
@@ -73,27 +75,23 @@ class _AsyncWatch:
         try:
             response = await call_next(request)
         except Exception as e:
-            _keep(getattr(e, "request", None), None)
+            _keep(request, None)
             raise
-        _keep_response(response)
+        _keep(request, response)
         return response
 
 
-def _keep_response(response: Any) -> None:
-    raw = getattr(response, "http_response", None)
-    if isinstance(raw, httpx2.Response):
-        _keep(raw.request, raw)
-
-
-def _keep(request: httpx2.Request | None, response: httpx2.Response | None) -> None:
+def _keep(request: APIRequest, response: Any) -> None:
     """Keeps an attempt for the span of its call; the last attempt is the one that counts. Never raises."""
     try:
         span = trace.get_current_span()
-        if request is None or not tracing.wants_content() or not _is_chat(span):
+        if not tracing.wants_content() or not _is_chat(span):
             return
-        exchange = _Exchange(request)
-        if response is not None:
-            exchange.follow(response)
+        # The SDK made a copy of the body for this call, so nobody changes it before the span has ended.
+        exchange = _Exchange(request.json)
+        raw = getattr(response, "http_response", None)
+        if isinstance(raw, httpx2.Response):
+            exchange.follow(raw)
         capture(span.get_span_context().span_id, exchange)
     except Exception as e:  # noqa: BLE001 - the call goes on, recorded or not
         tracing.complain(e)
@@ -109,10 +107,10 @@ def _is_chat(span: trace.Span) -> bool:
 
 
 class _Exchange:
-    """One attempt: the request as sent and the response as it came. Called when the span has ended, gives the attributes."""
+    """One attempt: what was sent and the response as it came. Called when the span has ended, gives the attributes."""
 
-    def __init__(self, request: httpx2.Request) -> None:
-        self._request = request
+    def __init__(self, asked: Any) -> None:
+        self._asked = asked
         self._response: httpx2.Response | None = None
         self._chunks: list[bytes] = []
         self._bytes = 0
@@ -129,7 +127,9 @@ class _Exchange:
             self._bytes += len(chunk)
 
     def __call__(self) -> Mapping[str, Any]:
-        return {**_asked(orjson.loads(self._request.content)), **self._answered()}
+        found = _asked(self._asked) if isinstance(self._asked, Mapping) else {}
+        found.update(self._answered())
+        return found
 
     def _answered(self) -> dict[str, Any]:
         response = self._response
@@ -140,8 +140,8 @@ class _Exchange:
             if self._chunks
             else response.content
         )
-        streamed = response.headers.get("content-type", "").startswith("text/event-stream")
-        message = message_of_stream(body) if streamed else orjson.loads(body)
+        # Looking into the headers costs more than all the rest here.
+        message = orjson.loads(body) if body.lstrip()[:1] == b"{" else message_of_stream(body)
         if not isinstance(message, dict):
             return {}
         found: dict[str, Any] = genai_messages.billed_extras(message.get("usage"))
@@ -150,18 +150,21 @@ class _Exchange:
         return found
 
 
-def _asked(body: Any) -> dict[str, Any]:
+def _asked(body: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if (system := body.get("system")) is not None:
-        found[semconv.SYSTEM_INSTRUCTIONS] = _json(genai_messages.parts(system))
-    found[semconv.INPUT_MESSAGES] = _json(genai_messages.messages(body.get("messages") or ()))
+        found[semconv.SYSTEM_INSTRUCTIONS] = _known.system(system)
+    found[semconv.INPUT_MESSAGES] = _known.messages(body.get("messages") or ())
     if tools := body.get("tools"):
-        found[semconv.TOOL_DEFINITIONS] = _json(genai_messages.tools(tools))
+        found[semconv.TOOL_DEFINITIONS] = _known.tools(tools)
     return found
 
 
 def _json(value: Any) -> str:
     return orjson.dumps(value).decode()
+
+
+_known = Known(lambda value: (_json(value), 0))
 
 
 def _decoded(data: bytes, encoding: str) -> bytes:

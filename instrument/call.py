@@ -16,6 +16,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from instrument import genai_messages, semconv, tracing
 from instrument.capture import LIMIT_CHARS, Parameters, as_json, as_text, message_of, type_of
 from instrument.context import Run, current_run
+from instrument.items import Items, Known
 from instrument.tap import capture
 
 log = logging.getLogger("instrument")
@@ -201,23 +202,26 @@ class Call:
         self._cut += cut
         return orjson_text([{"role": role, "parts": [{"type": "text", "content": content}]}])
 
-    def _asked(self, bound: dict[str, Any], content: dict[str, Any]) -> str:
-        """What a model call sends, from parameters by their usual names. Returns the model's name."""
-        given = dict(bound)
+    def _asked(self, given: dict[str, Any], content: dict[str, Any]) -> str:
+        """What a model call sends, from parameters by their usual names, which it takes away. Returns the model's name."""
         asked = given.pop("model", None)
         if (system := given.pop("system", None)) is not None:
-            content[semconv.SYSTEM_INSTRUCTIONS] = orjson_text(genai_messages.parts(system))
+            self._put(content, semconv.SYSTEM_INSTRUCTIONS, _known.system(system))
         if isinstance(tools := given.pop("tools", None), (list, tuple)):
-            content[semconv.TOOL_DEFINITIONS] = orjson_text(genai_messages.tools(tools))
+            self._put(content, semconv.TOOL_DEFINITIONS, _known.tools(tools))
         sent = given.get("messages")
-        if isinstance(sent, (list, tuple)) and all(genai_messages.field(m, "role") is not None for m in sent):
-            content[semconv.INPUT_MESSAGES] = orjson_text(genai_messages.messages(sent))
+        if isinstance(sent, (list, tuple)) and all([genai_messages.field(m, "role") is not None for m in sent]):
+            self._put(content, semconv.INPUT_MESSAGES, _known.messages(sent))
         else:
             prompt = given.get("prompt")
             content[semconv.INPUT_MESSAGES] = self._said(
                 "user", prompt if isinstance(prompt, str) else _only_text(given)
             )
         return asked if isinstance(asked, str) else self._spec.name
+
+    def _put(self, content: dict[str, Any], name: str, items: Items) -> None:
+        content[name] = items
+        self._cut += items.cut
 
     def _answered(self, result: Any, content: dict[str, Any]) -> None:
         if self._spec.operation == semconv.EXECUTE_TOOL:
@@ -258,6 +262,7 @@ def orjson_text(value: Any) -> str:
     return as_json(value)[0]
 
 
+_known = Known(as_json)
 _current: ContextVar[Call | None] = ContextVar("flyball_call", default=None)
 
 

@@ -5,6 +5,7 @@
     ├── StoreError           the database
     │   ├── StoreLocked      another program holds it, and went on holding it
     │   ├── StoreTooNew      written by a later flyball
+    │   ├── StoreEmpty       made, but nothing could be written to it yet
     │   └── StoreForeign     not a flyball database, or damaged
     └── UnreadableTrace      a file that holds no trace we can read
 
@@ -55,6 +56,14 @@ class StoreTooNew(StoreError):
             path,
             f"has schema version {version}, this flyball knows up to {known}; upgrade with `pip install -U flyball`",
         )
+
+
+class StoreEmpty(StoreError):
+    """The file is a database without tables: the first checkpoint failed, on a full disk for example."""
+
+    def __init__(self, path: Path) -> None:
+        journal = f"{path}.journal"
+        super().__init__(path, f"is empty, since nothing could be written to it yet; what was recorded is in {journal}, which can be read too")
 
 
 class StoreForeign(StoreError):

@@ -18,9 +18,11 @@ _CALLS: Final = ("tool_use", "server_tool_use", "mcp_tool_use")
 
 def field(value: Any, name: str) -> Any:
     """`name` of a JSON object or of a model object; None where it has none."""
-    if type(value) is dict or isinstance(value, Mapping):
+    if type(value) is dict:
         return value.get(name)
-    return getattr(value, name, None)
+    if value is None:  # asking whether it is a mapping takes longer
+        return None
+    return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
 
 
 def messages(items: Any) -> list[dict[str, Any]]:

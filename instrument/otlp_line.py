@@ -60,6 +60,11 @@ def encoded(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"key": k, "value": {"stringValue": v} if type(v) is str else value_of(v)} for k, v in attributes.items()]
 
 
+def attribute(name: str, value: Any) -> bytes:
+    """One attribute as an OTLP key-value pair, encoded."""
+    return dumps({"key": name, "value": value_of(value)})
+
+
 def value_of(value: Any) -> dict[str, Any]:
     """One attribute as an OTLP `AnyValue`; what OTLP has no type for becomes its `str`."""
     match value:
@@ -86,48 +91,44 @@ _NOT_FINITE: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 def ended(
-    span: ReadableSpan, attributes: Mapping[str, Any], message: str | None, events: list[dict[str, Any]]
+    span: ReadableSpan, attributes: Iterable[bytes], message: str | None, events: list[dict[str, Any]]
 ) -> bytes:
-    """An ended span, its attributes, status message and events as given: they may have been redacted."""
-    fields = _identity(span)
-    fields["endTimeUnixNano"] = str(span.end_time or 0)
-    fields["attributes"] = encoded(attributes)
-    if events:
-        fields["events"] = events
-    if (
-        getattr(span, "_links", True) and span.links
-    ):  # the public property takes a lock and a copy, nearly always of nothing
-        fields["links"] = [_link(link) for link in span.links]
+    """An ended span, its attributes (encoded), status message and events as given: they may have been redacted."""
+    start = b'%b"endTimeUnixNano":"%d","attributes":[%b],' % (_identity(span), span.end_time or 0, b",".join(attributes))
+    return start + (_ending(span, message, events) or b'"status":{}}')
+
+
+def _ending(span: ReadableSpan, message: str | None, events: list[dict[str, Any]]) -> bytes:
+    """What few spans have, to the end of the span; nothing where there is none of it."""
+    rest: dict[str, Any] = {"events": events} if events else {}
+    # The public property takes a lock and a copy, nearly always of nothing.
+    if getattr(span, "_links", True) and span.links:
+        rest["links"] = [_link(link) for link in span.links]
     if dropped := span.dropped_attributes:
-        fields["droppedAttributesCount"] = dropped
+        rest["droppedAttributesCount"] = dropped
     status: dict[str, Any] = {}
     if code := _STATUSES[span.status.status_code]:
         status["code"] = code
     if message:
         status["message"] = message
-    fields["status"] = status
-    return dumps(fields)
+    return dumps({**rest, "status": status})[1:] if rest or status else b""
 
 
 def started(span: ReadableSpan, attributes: Mapping[str, Any]) -> bytes:
     """The mark of a span that has only started."""
-    fields = _identity(span)
-    fields["attributes"] = encoded(attributes)
-    return dumps(fields)
+    return b'%b"attributes":%b}' % (_identity(span), dumps(encoded(attributes)))
 
 
-def _identity(span: ReadableSpan) -> dict[str, Any]:
+def _identity(span: ReadableSpan) -> bytes:
+    """The fields that a span has from its start; a comma ends them."""
     context, parent = span.context, span.parent
-    fields: dict[str, Any] = {
-        "traceId": f"{context.trace_id:032x}" if context is not None else "",
-        "spanId": f"{context.span_id:016x}" if context is not None else "",
-    }
+    ids = b'{"traceId":"","spanId":"",'
+    if context is not None:
+        ids = b'{"traceId":"%032x","spanId":"%016x",' % (context.trace_id, context.span_id)
     if parent is not None:
-        fields["parentSpanId"] = f"{parent.span_id:016x}"
-    fields["name"] = span.name
-    fields["kind"] = _KINDS[span.kind]
-    fields["startTimeUnixNano"] = str(span.start_time or 0)
-    return fields
+        ids += b'"parentSpanId":"%016x",' % parent.span_id
+    named = (ids, dumps(span.name), _KINDS[span.kind], span.start_time or 0)
+    return b'%b"name":%b,"kind":%d,"startTimeUnixNano":"%d",' % named
 
 
 def _link(link: Any) -> dict[str, Any]:

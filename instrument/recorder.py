@@ -13,8 +13,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
 from instrument import otlp_line, semconv
-from instrument.content import LABELS, Mode, keys_of, without
+from instrument.content import Mode, keys_of, without
 from instrument.context import Run
+from instrument.encoding import Attributes, redacted
 from instrument.journal import Journal, folder_of
 from instrument.marks import Marks
 from instrument.redact import Redactor
@@ -68,6 +69,7 @@ class Recorder:
         self.checkpoints = Checkpoints(path, seconds=checkpoint_seconds)
         self._marks = Marks(self._mark)
         self._redactor = redactor
+        self._attributes = Attributes(redactor)
         self._user_id = user_id
         self._prefixes = otlp_line.Prefixes()
         self._lock = threading.Lock()
@@ -104,21 +106,21 @@ class Recorder:
         events: list[_Event] = []
         if getattr(span, "_events", True):  # the public property takes a lock and a copy, nearly always of nothing
             events = [(e.name, e.timestamp, dict(e.attributes or {})) for e in span.events]
-        if self._redactor.needed(_texts(attributes, message, events)):
-            attributes, message, events = self._redact(attributes, message, events)
-        if self.content != "full":
-            if self.content == "hashed":
-                thrown: Mapping[str, Any] = next((facts for name, _, facts in events if name == "exception"), {})
-                error_type = attributes.get(semconv.ERROR_TYPE) or thrown.get("exception.type")
-                status = span.status.status_code
-                failed = status is StatusCode.ERROR or (status is StatusCode.UNSET and error_type is not None)
-                text = attributes.get("error.message") or thrown.get("exception.message") or message
-                keys = keys_of(attributes, failed=failed, error_type=error_type, message=text)
-            else:
-                keys = {}
-            attributes = {**without(attributes), **keys, semconv.CONTENT_MODE: self.content}
+        found = 0
+        if message or events:
+            message, events, found = self._cleaned(message, events)
+        if self.content == "full":
+            encoded, more = self._attributes.of(attributes)
+        else:
+            attributes, more = redacted(attributes, self._redactor)
+            attributes = self._reduced(span, attributes, message, events)
             message, events = None, [(name, at, without(facts)) for name, at, facts in events]
-        self._write(span, otlp_line.ended(span, attributes, message, _events(events)))
+            encoded = [otlp_line.attribute(name, value) for name, value in attributes.items()]
+        if found := found + more:
+            encoded.append(otlp_line.attribute(semconv.CONTENT_REDACTED, found))
+            with self._lock:
+                self._redacted += found
+        self._write(span, otlp_line.ended(span, encoded, message, _events(events)))
 
     def failed(self, error: Exception) -> None:
         """Counts an error of flyball's own."""
@@ -137,29 +139,31 @@ class Recorder:
         if run.conversation_id is not None:
             attributes.setdefault(semconv.CONVERSATION_ID, run.conversation_id)
 
-    def _redact(
-        self, attributes: dict[str, Any], message: str | None, events: list[_Event]
-    ) -> tuple[dict[str, Any], str | None, list[_Event]]:
+    def _cleaned(self, message: str | None, events: list[_Event]) -> tuple[str | None, list[_Event], int]:
+        """Status message and events without secrets, and how many were replaced."""
         count = 0
-
-        def clean(facts: Mapping[str, Any]) -> dict[str, Any]:
-            nonlocal count
-            out = {}
-            for name, value in facts.items():
-                out[name], found = (value, 0) if name in LABELS else self._redactor.value(value)
-                count += found
-            return out
-
-        attributes = clean(attributes)
-        events = [(name, at, clean(facts)) for name, at, facts in events]
         if message:
-            message, found = self._redactor.text(message)
+            message, count = self._redactor.text(message)
+        cleaned = []
+        for name, at, facts in events:
+            clean, found = redacted(facts, self._redactor)
+            cleaned.append((name, at, clean))
             count += found
-        if count:
-            attributes[semconv.CONTENT_REDACTED] = count
-            with self._lock:
-                self._redacted += count
-        return attributes, message, events
+        return message, cleaned, count
+
+    def _reduced(
+        self, span: ReadableSpan, attributes: Mapping[str, Any], message: str | None, events: list[_Event]
+    ) -> dict[str, Any]:
+        """The attributes without content, and with its keys in `hashed` mode."""
+        keys: dict[str, Any] = {}
+        if self.content == "hashed":
+            thrown: Mapping[str, Any] = next((facts for name, _, facts in events if name == "exception"), {})
+            error_type = attributes.get(semconv.ERROR_TYPE) or thrown.get("exception.type")
+            status = span.status.status_code
+            failed = status is StatusCode.ERROR or (status is StatusCode.UNSET and error_type is not None)
+            text = attributes.get("error.message") or thrown.get("exception.message") or message
+            keys = keys_of(attributes, failed=failed, error_type=error_type, message=text)
+        return {**without(attributes), **keys, semconv.CONTENT_MODE: self.content}
 
     def _write(self, span: ReadableSpan, body: bytes, *, mark: bool = False) -> None:
         prefix = self._prefixes.of(span.resource, span.instrumentation_scope)
@@ -225,16 +229,6 @@ class Recorder:
 
 
 _Event = tuple[str, int, dict[str, Any]]
-
-
-def _texts(attributes: Mapping[str, Any], message: str | None, events: list[_Event]) -> bytes:
-    """Everything of a span that may hide a secret, to be looked through at once."""
-    found = [v if type(v) is str else str(v) for k, v in attributes.items() if k not in LABELS and type(v) is not int]
-    if message:
-        found.append(message)
-    if events:
-        found.append(str(events))
-    return "\n".join(found).encode("utf-8", "surrogatepass")
 
 
 def _events(events: list[_Event]) -> list[dict[str, Any]]:

@@ -123,16 +123,14 @@ class Redactor:
         self._replace = replace
         self._defaults = defaults
 
-    def needed(self, data: bytes) -> bool:
-        """Whether there may be a secret in any of the strings that `data` joins (UTF-8), so that each has to be looked at."""
-        return bool(self._patterns) or self._replace is not None or (self._defaults and suspect(data))
-
     def text(self, text: str) -> tuple[str, int]:
         """`text` without secrets, and how many were replaced. A `replace` that changes the text counts as one."""
         count = 0
         if self._defaults:
-            data, count = _without_secrets(text.encode("utf-8", "surrogatepass"))
-            text = data.decode("utf-8", "surrogatepass") if count else text
+            data = text.encode("utf-8", "surrogatepass")
+            if suspect(data):
+                data, count = _without_secrets(data)
+                text = data.decode("utf-8", "surrogatepass") if count else text
         for pattern in self._patterns:
             text, found = pattern.subn(MARK.decode(), text)
             count += found

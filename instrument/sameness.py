@@ -77,7 +77,7 @@ def _whole_floats(value: Any) -> Any:
 
 def call_key(tool: str | None, arguments: Any) -> int | None:
     """The same tool asked the same: name and canonical arguments. None where either was not recorded."""
-    return call_keys(tool, arguments)[0]
+    return _call_key(tool, canonical(arguments)) if tool and arguments is not None else None
 
 
 def loose_call_key(tool: str | None, arguments: Any) -> int | None:
@@ -85,17 +85,24 @@ def loose_call_key(tool: str | None, arguments: Any) -> int | None:
 
     None where tool or arguments were not recorded, and where nothing but numbers is left to compare.
     """
-    return call_keys(tool, arguments)[1]
+    return _loose_call_key(tool, canonical(arguments)) if tool and arguments is not None else None
 
 
 def call_keys(tool: str | None, arguments: Any) -> tuple[int | None, int | None]:
-    """`call_key` and `loose_call_key`, for little more than the price of one."""
+    """`call_key` and `loose_call_key`; the canonical form, most of the work, is made once."""
     if not tool or arguments is None:
         return None, None
     form = canonical(arguments)
+    return _call_key(tool, form), _loose_call_key(tool, form)
+
+
+def _call_key(tool: str, form: bytes) -> int:
+    return key_of(tool.encode("utf-8", "replace") + b"\0" + form)
+
+
+def _loose_call_key(tool: str, form: bytes) -> int | None:
     words = sorted(_WORD.findall(form.decode("utf-8", "replace").lower()))
-    loose = key_of((tool + "\0" + " ".join(words)).encode("utf-8", "replace")) if words else None
-    return key_of(tool.encode("utf-8", "replace") + b"\0" + form), loose
+    return key_of((tool + "\0" + " ".join(words)).encode("utf-8", "replace")) if words else None
 
 
 def result_text(result: Any) -> str | None:

@@ -108,7 +108,7 @@ def effects(frames: Frames, calls: pl.DataFrame) -> pl.DataFrame:
     shells = judged.filter(effect=str(Effect.COMMANDS))
     if shells.is_empty():
         return judged
-    commands = frames.said(shells.select("run_key", "step", "span_key"))
+    commands = frames.said(shells.select("run_key", "step", "span_key"), ["arguments"])
     effect = pl.Series("command", [str(effect_of_command(a)) for a in commands["arguments"]], dtype=pl.String)
     told = commands.select("run_key", "step", effect)
     return judged.join(told, on=["run_key", "step"], how="left", maintain_order="left").select(

@@ -11,6 +11,7 @@ from analyzer.frames import Frames
 
 CALL: Final = ("run_key", "call_key")
 """One call of one run, however often it was made."""
+_ODD: Final = pl.lit(0xC2B2AE3D27D4EB4F, pl.UInt64)
 
 
 def stories(frames: Frames, runs: pl.Series) -> pl.DataFrame:
@@ -23,7 +24,9 @@ def stories(frames: Frames, runs: pl.Series) -> pl.DataFrame:
     calls = frames.calls(["span_key", "tool_name", "call_key", "result_key", "failed: coalesce(failed, false)"], runs)
     spoken = frames.questions(runs).with_columns(spoken=pl.int_range(1, pl.len() + 1).over("run_key"))
     changed = ((pl.col("effect") == Effect.CHANGES) & ~pl.col("failed")).cast(pl.Int32)
-    new = (pl.col("result_key").is_not_null() & pl.struct("run_key", "result_key").is_first_distinct()).cast(pl.Int32)
+    # The key is a hash already: an odd multiple of the run's number keeps runs apart.
+    result = pl.col("result_key") + pl.col("run_key").cast(pl.UInt64) * _ODD
+    new = (result.is_not_null() & result.is_first_distinct()).cast(pl.Int32)
     return (
         effects(frames, calls)
         # A row follows the last question before it; `by` groups are ordered by step, which Polars cannot check itself.

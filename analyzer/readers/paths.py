@@ -89,7 +89,7 @@ def _take(source: Source, inputs: Inputs, seen: set[tuple[int, int]]) -> None:
     if (facts.st_dev, facts.st_ino) in seen:
         return
     seen.add((facts.st_dev, facts.st_ino))
-    if is_database(path):
+    if is_database(path) or (source.named and path.suffix == ".duckdb"):  # a damaged one: opening it says what to do
         inputs.databases.append(path)
     else:
         inputs.sources.append(source)

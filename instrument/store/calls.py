@@ -2,52 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import duckdb
 import pyarrow as pa
 
+from instrument.store.insert import insert
+
 
 def settle_calls(con: duckdb.DuckDBPyConnection, requests: pa.Table, responses: pa.Table) -> None:
     """Adds requests and responses to the store; completes the tool calls in `work` from them, and adds those known only from messages."""
-    _add(con, "tool_requests", "trace_id, coalesce(tool_call_id, span_id || position)", requests)
-    _add(con, "tool_responses", "trace_id, tool_call_id", responses)
-    asked, answered = (
-        _of_these_traces(con, "asked", "tool_requests"),
-        _of_these_traces(con, "answered", "tool_responses"),
-    )
-    if asked:
-        con.execute(_ASKED)
-    if answered:
-        con.execute(_ANSWERED)
-    if asked and con.execute(_UNTOLD).fetchall()[0][0]:
-        con.execute(_INFERRED)
-        con.execute(_THEIR_ANCESTORS)
-
-
-def _add(con: duckdb.DuckDBPyConnection, table: str, key: str, rows: pa.Table) -> None:
-    """Adds rows of calls that are not in the table yet, the first of each."""
-    if not rows.num_rows:
-        return
-    con.register("flyball_incoming", rows.append_column("arrival", pa.array(range(rows.num_rows), pa.int64())))
+    asked, answered = _added(con, "tool_requests", requests), _added(con, "tool_responses", responses)
+    con.register("asked", asked)
+    con.register("answered", answered)
     try:
-        con.execute(
-            f"""
-            INSERT INTO {table} BY NAME SELECT DISTINCT ON ({key}) n.* EXCLUDE (arrival) FROM flyball_incoming n
-            WHERE NOT EXISTS (FROM {table} o WHERE o.trace_id = n.trace_id AND o.tool_call_id = n.tool_call_id)
-            ORDER BY n.arrival
-            """
-        )
+        if asked.num_rows:
+            con.execute(_ASKED)
+        if answered.num_rows:
+            con.execute(_ANSWERED)
+        if asked.num_rows and con.execute(_UNTOLD).fetchall()[0][0]:
+            con.execute(_INFERRED)
+            con.execute(_THEIR_ANCESTORS)
     finally:
-        con.unregister("flyball_incoming")
+        con.unregister("asked")
+        con.unregister("answered")
 
 
-def _of_these_traces(con: duckdb.DuckDBPyConnection, name: str, table: str) -> int:
-    """Table `name`: the rows of `table` that `work` needs. Returns how many."""
-    wanted = "trace_id IN (SELECT DISTINCT trace_id FROM work)"
-    return int(
-        con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM {table} WHERE {wanted}").fetchall()[0][0]
-    )
+def _added(con: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> pa.Table:
+    """Adds `rows` of calls that are not in the table yet, the first of each. Returns all it then holds of the traces in `work`."""
+    stored = con.sql(f"FROM {table} WHERE trace_id IN (SELECT DISTINCT trace_id FROM work)").to_arrow_table()
+    known = {call for call in _calls(stored) if call[1] is not None}
+    fresh = []
+    for number, call in enumerate(_calls(rows)):
+        if call not in known:
+            fresh.append(number)
+        if call[1] is not None:  # a call without an id is like no other
+            known.add(call)
+    new = rows.take(pa.array(fresh, pa.int64()))
+    insert(con, table, new)
+    return pa.concat_tables([stored, new], promote_options="permissive")
+
+
+def _calls(rows: pa.Table) -> Iterator[tuple[str, str | None]]:
+    return zip(rows["trace_id"].to_pylist(), rows["tool_call_id"].to_pylist(), strict=True)
 
 
 _ASKED: Final = """

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import duckdb
 
-from instrument.errors import StoreError, StoreForeign, StoreLocked, StoreTooNew
+from instrument.errors import StoreEmpty, StoreError, StoreForeign, StoreLocked, StoreTooNew
 from instrument.store import schema
 
 _OFFLINE: Final[dict[str, str | bool | int | float | list[str]]] = {
@@ -77,10 +77,7 @@ def prepare(con: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Creates the tables in an empty database; refuses one that is foreign or too new. Raises `StoreForeign`, `StoreTooNew`."""
     try:
         check_version(con, path)
-    except StoreForeign:
-        # Only now: listing the tables takes longer than all else that opening does.
-        if con.execute("SELECT table_name FROM duckdb_tables() LIMIT 1").fetchall():
-            raise
+    except StoreEmpty:
         _create(con)
 
 
@@ -93,14 +90,15 @@ def _create(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def check_version(con: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Raises `StoreForeign` where this is no flyball database and `StoreTooNew` where a later flyball wrote it."""
+    """Raises `StoreForeign` where this is no flyball database, `StoreTooNew` where a later flyball wrote it, `StoreEmpty` without tables."""
     try:
         rows = con.execute(f"SELECT value FROM {schema.META.name} WHERE key = 'schema_version'").fetchall()
         version = int(rows[0][0]) if rows else 0
     except (duckdb.CatalogException, duckdb.BinderException, ValueError):
-        raise StoreForeign(
-            path, "is a DuckDB database, but not one of flyball's; choose another path with --db"
-        ) from None
+        # Only now: listing the tables takes longer than all else that opening does.
+        if not con.execute("SELECT 1 FROM duckdb_tables() LIMIT 1").fetchall():
+            raise StoreEmpty(path) from None
+        raise StoreForeign(path, "is a DuckDB database, but not one of flyball's; choose another path with --db") from None
     if version > schema.VERSION:
         raise StoreTooNew(path, version, schema.VERSION)
 

@@ -6,7 +6,6 @@ works out what needs the spans around a span: runs, order, duplicates, costs.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,10 +24,8 @@ from instrument.store.settle import Staged, settle
 
 __all__ = ["Loaded", "Loader", "decode_carefully", "write_issues"]
 
-_STAGED_SPANS: Final = 500_000
+_STAGED_SPANS: Final = 131_072
 """Rows that are settled together. A run that goes on afterwards is settled again."""
-_STEPS_WAITING: Final = 1
-"""Batches in memory at most while DuckDB is busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +54,19 @@ class Loader:
         self._sources: dict[str, int] = {}
         self._issues: list[Issue] = []
         self._pool: ThreadPoolExecutor | None = None
-        self._steps: deque[Future[int]] = deque()
+        self._writing: Future[int] | None = None
         self._new = 0
         self._staged: list[Batch] = []
 
     def add_lines(self, data: bytes, source: str, first_line: int = 1) -> None:
         """Adds whole OTLP JSON lines; `first_line` is the number of the first in its file. Broken ones become issues."""
         self._reader.add_lines(data, self._source(source), first_line)
-        self._take_batches()
+        self._take_batches(beside=True)
 
     def add(self, document: TracesData, source: str) -> None:
         """Adds decoded spans, from whatever reader."""
         self._reader.add(document, self._source(source))
-        self._take_batches()
+        self._take_batches(beside=True)
 
     def add_issue(self, issue: Issue) -> None:
         """Adds something that could not be read."""
@@ -78,10 +75,11 @@ class Loader:
     def finish(self) -> Loaded:
         """Writes what is left and settles it. Returns what this load brought."""
         self._reader.flush()
+        self._wait()
+        self._close()
         self._take_batches()
         self._settle()
         self._wait()
-        self._close()
         issues = self._issues + self._reader.take_issues()
         write_issues(self._con, issues)
         loaded = Loaded(self._new, self._reader.seen, len(issues))
@@ -104,32 +102,37 @@ class Loader:
             self._sources[name] = rows[0][0]
         return self._sources[name], name
 
-    def _take_batches(self) -> None:
-        """What the reader has ready goes to DuckDB, in the background."""
+    def _take_batches(self, *, beside: bool = False) -> None:
+        """What the reader has ready goes to DuckDB; `beside`: while the caller goes on reading."""
         batches, self._reader.batches = self._reader.batches, []
         for batch in batches:
             self._staged.append(batch)
-            self._later(_write, self._con, batch)
+            self._do(beside, _write, self._con, batch)
             if sum(b.spans.num_rows for b in self._staged) >= _STAGED_SPANS:
-                self._settle()
+                self._settle(beside=beside)
 
-    def _settle(self) -> None:
+    def _settle(self, *, beside: bool = False) -> None:
         batches, self._staged = self._staged, []
         if batches:
             together = (pa.concat_tables(getattr(b, t) for b in batches) for t in ("spans", "requests", "responses"))
-            self._later(settle, self._con, Staged(*together), self._prices)
+            self._do(beside, settle, self._con, Staged(*together), self._prices)
 
-    def _later(self, step: Callable[..., int], *arguments: Any) -> None:
-        """Does `step` in the background after those before it; waits where too many are waiting already."""
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(1, "flyball-load")
-        self._wait(_STEPS_WAITING)
-        self._steps.append(self._pool.submit(step, *arguments))
+    def _do(self, beside: bool, step: Callable[..., int], *arguments: Any) -> None:
+        """Does `step` after the one before it."""
+        self._wait()
+        if beside:
+            try:
+                self._pool = self._pool or ThreadPoolExecutor(1, "flyball-load")
+                self._writing = self._pool.submit(step, *arguments)
+                return
+            except RuntimeError:
+                pass  # the interpreter is ending and starts no thread any more: here and now, then
+        self._new += step(*arguments)
 
-    def _wait(self, steps: int = 0) -> None:
-        """Waits until at most so many steps are left."""
-        while len(self._steps) > steps:
-            self._new += self._steps.popleft().result()
+    def _wait(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            self._new += writing.result()
 
     def _close(self) -> None:
         if self._pool is not None:

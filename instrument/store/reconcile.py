@@ -16,6 +16,8 @@ from __future__ import annotations
 from typing import Final
 
 import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from instrument.store.dialects import PREFERENCE
 
@@ -46,13 +48,11 @@ _MERGED: Final = (
 )  # fmt: skip
 
 
-def any_duplicates(con: duckdb.DuckDBPyConnection, rows: str) -> bool:
-    """Whether the spans in the table `rows` can hold a call that is reported more than once: then there is something to reconcile."""
-    found = con.execute(
-        f"SELECT count(DISTINCT dialect) > 1 OR count(response_id) > count(DISTINCT response_id) FROM {rows} "
-        "WHERE kind IN ('model', 'tool')"
-    )
-    return bool(found.fetchall()[0][0])
+def any_duplicates(spans: pa.Table) -> bool:
+    """Whether some call may be reported more than once in `spans`: otherwise there is nothing to reconcile."""
+    calls = spans.filter(pc.is_in(spans["kind"], pa.array(["model", "tool"])))
+    answers = calls["response_id"]
+    return len(calls["dialect"].unique()) > 1 or pc.count_distinct(answers).as_py() < pc.count(answers).as_py()
 
 
 def reconcile(con: duckdb.DuckDBPyConnection) -> None:

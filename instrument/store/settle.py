@@ -55,7 +55,7 @@ def settle(con: duckdb.DuckDBPyConnection, staged: Staged, prices: Prices) -> in
     rows = _rows(con, priced(kept.spans, prices), told)
     con.register("flyball_work", rows)
     calls = bool(kept.requests.num_rows or kept.responses.num_rows or told.touched)
-    reported_twice = any_duplicates(con, "flyball_work")
+    reported_twice = any_duplicates(rows)
     # Where nothing will change in it, the rows need not be copied first.
     con.execute(f"CREATE OR REPLACE TEMP {'TABLE' if calls or reported_twice else 'VIEW'} work AS {_WORK}")
     find_ancestors(con)

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from instrument.errors import StoreForeign, StoreLocked, StoreTooNew
+from instrument.errors import StoreEmpty, StoreForeign, StoreLocked, StoreTooNew
 from instrument.store import schema
 from instrument.store.connect import reading, writing
 
@@ -122,3 +122,12 @@ def test_a_damaged_file_says_what_to_do(tmp_path: Path, content: bytes):
 def test_a_missing_database_is_a_missing_file(tmp_path: Path):
     with pytest.raises(FileNotFoundError), reading(tmp_path / "none.duckdb"):
         pass
+
+
+def test_a_database_without_tables_points_to_the_journal(tmp_path: Path):
+    path = tmp_path / "empty.duckdb"
+    duckdb.connect(str(path)).close()
+    with pytest.raises(StoreEmpty, match=r"empty\.duckdb\.journal"), reading(path):
+        pass
+    with writing(path) as con:  # and it is no obstacle once there is room again
+        assert con.execute("SELECT count(*) FROM spans").fetchall() == [(0,)]

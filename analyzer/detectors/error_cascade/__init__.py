@@ -21,8 +21,8 @@ _MODEL: Final = "the model"
 def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     """One row is one cascade: of one tool failing the same way, of whatever tools failing in a row, or of failing model calls."""
     params = policy.tool_errors
-    tools = tool_calls(frames, troubled(frames, frames.tool_calls, params))
-    models = model_calls(frames, troubled(frames, frames.model_calls, params))
+    tools = tool_calls(frames, troubled(frames, "tool", params))
+    models = model_calls(frames, troubled(frames, "model", params))
     same = pl.concat([same_failures(tools, params), same_failures(models, params)])
     return (
         each_once(same, failures_in_a_row(tools, params))
@@ -47,14 +47,13 @@ def each_once(same: pl.DataFrame, mixed: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([same.join(inside, on=["run_key", "steps"], how="anti"), mixed])
 
 
-def troubled(frames: Frames, calls: pl.DataFrame, params: ToolErrors) -> pl.Series:
+def troubled(frames: Frames, kind: str, params: ToolErrors) -> pl.Series:
     """Runs with failures enough for a cascade: so many of one tool and kind, or so many at all, in as many turns."""
-    failed = calls.filter("failed").select("run_key", "step", "turn")
-    turns = pl.col("turn").n_unique().over("run_key")
-    failed = failed.filter(turns >= min(params.same_failure_calls, params.failed_calls))
-    kinds = frames.at(failed, ["tool: hash(tool_name)", "failure: hash(failure_kind)"])
-    enough = pl.col("turn").n_unique().over("run_key", "tool", "failure") >= params.same_failure_calls
-    return kinds.filter(enough | (turns >= params.failed_calls))["run_key"]
+    failed = frames.rows(f"kind = '{kind}' AND failed", ["tool: hash(tool_name)", "failure: hash(failure_kind)"])
+    # Without recorded model calls each step is a turn of its own, so there places are counted.
+    place = pl.when(turn=0).then(-pl.col("step")).otherwise("turn")
+    same = place.n_unique().over("run_key", "tool", "failure") >= params.same_failure_calls
+    return failed.filter(same | (place.n_unique().over("run_key") >= params.failed_calls))["run_key"]
 
 
 def tool_calls(frames: Frames, runs: pl.Series) -> pl.DataFrame:

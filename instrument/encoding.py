@@ -1,0 +1,73 @@
+"""Attributes of an ended span as the journal has them, secrets replaced.
+
+Most of what spans say they say again and again: operations, models, tools, hosts. So short texts are remembered with their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from instrument.content import LABELS
+from instrument.items import Items
+from instrument.otlp_line import attribute, dumps
+from instrument.redact import Redactor
+
+_KNOWN: Final = 4_096
+_KNOWN_CHARS: Final = 200
+"""Texts longer than this do not come again, and would fill the memory."""
+
+
+class Attributes:
+    """Encodes and redacts; thread-safe."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._known: dict[tuple[str, str], bytes] = {}
+        """Without a secret; those with one are rare and counted each time."""
+
+    def of(self, attributes: Mapping[str, Any]) -> tuple[list[bytes], int]:
+        """Each attribute as an OTLP key-value pair, and how many secrets were replaced in all."""
+        known, out, count = self._known, [], 0
+        for pair in attributes.items():
+            name, value = pair
+            kind = type(value)
+            if kind is str:
+                encoded = known.get(pair)
+                if encoded is None:
+                    encoded, found = self._text(pair)
+                    count += found
+            elif kind is int and -(2**63) <= value < 2**63:
+                encoded = b'{"key":%b,"value":{"intValue":"%d"}}' % (dumps(name), value)
+            else:
+                encoded, found = self._other(name, value)
+                count += found
+            out.append(encoded)
+        return out, count
+
+    def _text(self, pair: tuple[str, str]) -> tuple[bytes, int]:
+        name, value = pair
+        text, found = (value, 0) if name in LABELS else self._redactor.text(value)
+        encoded = b'{"key":%b,"value":{"stringValue":%b}}' % (dumps(name), dumps(text))
+        if not found and len(value) <= _KNOWN_CHARS:
+            if len(self._known) >= _KNOWN:
+                self._known = {}
+            self._known[pair] = encoded
+        return encoded, found
+
+    def _other(self, name: str, value: Any) -> tuple[bytes, int]:
+        if type(value) is Items:
+            quoted, found = value.quoted(self._redactor)
+            return b'{"key":%b,"value":{"stringValue":"[%b]"}}' % (dumps(name), quoted), found
+        value, found = (value, 0) if name in LABELS else self._redactor.value(value)
+        return attribute(name, value), found
+
+
+def redacted(attributes: Mapping[str, Any], redactor: Redactor) -> tuple[dict[str, Any], int]:
+    """The attributes themselves without secrets, and how many were replaced."""
+    out, count = {}, 0
+    for name, value in attributes.items():
+        plain = str(value) if type(value) is Items else value
+        out[name], found = (plain, 0) if name in LABELS else redactor.value(plain)
+        count += found
+    return out, count
