@@ -133,13 +133,11 @@ class _Exchange:
 
     def _answered(self) -> dict[str, Any]:
         response = self._response
-        if response is None or not response.is_success:
+        if response is None or not 200 <= response.status_code < 300:
             return {}
-        body = (
-            _decoded(b"".join(self._chunks), response.headers.get("content-encoding", ""))
-            if self._chunks
-            else response.content
-        )
+        body = response.content if not self._chunks else b"".join(self._chunks)
+        if self._chunks:
+            body = _decoded(body, response.headers.get("content-encoding", ""))
         # Looking into the headers costs more than all the rest here.
         message = orjson.loads(body) if body.lstrip()[:1] == b"{" else message_of_stream(body)
         if not isinstance(message, dict):

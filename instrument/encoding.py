@@ -25,10 +25,12 @@ class Attributes:
         self._redactor = redactor
         self._known: dict[tuple[str, str], bytes] = {}
         """Without a secret; those with one are rare and counted each time."""
+        self._counts: dict[str, bytes] = {}
+        """By name how a whole number begins."""
 
     def of(self, attributes: Mapping[str, Any]) -> tuple[list[bytes], int]:
         """Each attribute as an OTLP key-value pair, and how many secrets were replaced in all."""
-        known, out, count = self._known, [], 0
+        known, counts, out, count = self._known, self._counts, [], 0
         for pair in attributes.items():
             name, value = pair
             kind = type(value)
@@ -38,7 +40,7 @@ class Attributes:
                     encoded, found = self._text(pair)
                     count += found
             elif kind is int and -(2**63) <= value < 2**63:
-                encoded = b'{"key":%b,"value":{"intValue":"%d"}}' % (dumps(name), value)
+                encoded = b'%b%d"}}' % (counts.get(name) or self._count(name), value)
             else:
                 encoded, found = self._other(name, value)
                 count += found
@@ -54,6 +56,12 @@ class Attributes:
                 self._known = {}
             self._known[pair] = encoded
         return encoded, found
+
+    def _count(self, name: str) -> bytes:
+        start = b'{"key":%b,"value":{"intValue":"' % dumps(name)
+        if len(self._counts) < _KNOWN:
+            self._counts[name] = start
+        return start
 
     def _other(self, name: str, value: Any) -> tuple[bytes, int]:
         if type(value) is Items:

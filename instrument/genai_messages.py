@@ -121,9 +121,14 @@ def usage(found: Any) -> dict[str, Any]:
 
 def billed_extras(found: Any) -> dict[str, Any]:
     """What an Anthropic `usage` says beyond tokens: the SDK's own spans leave it out."""
-    extras = {
-        semconv.WEB_SEARCHES: field(field(found, "server_tool_use"), "web_search_requests"),
-        semconv.SPEED: field(found, "speed"),
-        semconv.INFERENCE_GEO: field(found, "inference_geo"),
-    }
-    return {k: v for k, v in extras.items() if isinstance(v, (str, int)) and v != 0}
+    extras: dict[str, Any] = {}
+    if (searched := field(found, "server_tool_use")) is not None:
+        _put(extras, semconv.WEB_SEARCHES, field(searched, "web_search_requests"))
+    _put(extras, semconv.SPEED, field(found, "speed"))
+    _put(extras, semconv.INFERENCE_GEO, field(found, "inference_geo"))
+    return extras
+
+
+def _put(into: dict[str, Any], name: str, value: Any) -> None:
+    if isinstance(value, (str, int)) and value != 0:
+        into[name] = value

@@ -90,7 +90,9 @@ def _create(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def check_version(con: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Raises `StoreForeign` where this is no flyball database, `StoreTooNew` where a later flyball wrote it, `StoreEmpty` without tables."""
+    """Raises `StoreForeign` where this is no flyball database, `StoreTooNew` where a later flyball wrote it,
+    `StoreEmpty` without tables.
+    """
     try:
         rows = con.execute(f"SELECT value FROM {schema.META.name} WHERE key = 'schema_version'").fetchall()
         version = int(rows[0][0]) if rows else 0
@@ -98,7 +100,9 @@ def check_version(con: duckdb.DuckDBPyConnection, path: Path) -> None:
         # Only now: listing the tables takes longer than all else that opening does.
         if not con.execute("SELECT 1 FROM duckdb_tables() LIMIT 1").fetchall():
             raise StoreEmpty(path) from None
-        raise StoreForeign(path, "is a DuckDB database, but not one of flyball's; choose another path with --db") from None
+        raise StoreForeign(
+            path, "is a DuckDB database, but not one of flyball's; choose another path with --db"
+        ) from None
     if version > schema.VERSION:
         raise StoreTooNew(path, version, schema.VERSION)
 

@@ -24,7 +24,7 @@ from instrument.store.settle import Staged, settle
 
 __all__ = ["Loaded", "Loader", "decode_carefully", "write_issues"]
 
-_STAGED_SPANS: Final = 131_072
+_STAGED_SPANS: Final = 500_000
 """Rows that are settled together. A run that goes on afterwards is settled again."""
 
 
