@@ -57,6 +57,8 @@ TEXT: Final[dict[str, tuple[str, ...]]] = {
     "system": ("gen_ai.system_instructions",),
     "input_messages": ("gen_ai.input.messages", "ai.prompt.messages"),
     "output_messages": ("gen_ai.output.messages",),
+    "answer_text": ("ai.response.text",),
+    "answer_calls": ("ai.response.toolCalls",),
     "tool_definitions": ("gen_ai.tool.definitions", "ai.prompt.tools"),
     "io_input": ("input.value", "traceloop.entity.input", "langfuse.observation.input"),
     "io_output": ("output.value", "traceloop.entity.output", "langfuse.observation.output"),

@@ -78,6 +78,11 @@ def tool_names(definitions: str) -> list[str] | None:
 
 
 def _tool_name(tool: Any) -> str | None:
+    if isinstance(tool, str) and tool[:1] == "{":  # the Vercel AI SDK lists declarations as JSON texts
+        try:
+            tool = orjson.loads(tool)
+        except ValueError:
+            return None
     if isinstance(tool, dict):
         inner = tool.get("function")
         tool = tool.get("name") or (inner.get("name") if isinstance(inner, dict) else None)

@@ -19,6 +19,7 @@ from instrument.store.columns import dumps
 _RAWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _TRACES_REMEMBERED: Final = 256
 _MESSAGES_REMEMBERED: Final = 300_000
+_OF_MESSAGES: Final = frozenset(("role", "content", "parts", "tool_calls"))
 RESPONSE_CHARS: Final = 2_000
 """How much of a tool result known only from a message stands in `tool_responses`; the whole is in `messages`."""
 
@@ -93,12 +94,12 @@ class Conversations:
             self._last.popitem(last=False)
         return keys, fresh
 
-    def messages(self, raw: str) -> list[Message]:
-        """The messages of a JSON list (or of one JSON message, or a bare text from the user)."""
+    def messages(self, raw: str, speaker: str = "user") -> list[Message]:
+        """The messages of a JSON list (or of one JSON message, or a bare text of `speaker`)."""
         try:
             slices = [bytes(r) for r in _RAWS.decode(raw)]
         except (msgspec.DecodeError, UnicodeEncodeError):
-            slices = _slices(raw)
+            slices = _slices(raw, speaker)
         return [self._one(s) for s in slices]
 
     def _one(self, body: bytes) -> Message:
@@ -129,7 +130,7 @@ class Conversations:
         return fresh
 
 
-def _slices(raw: str) -> list[bytes]:
+def _slices(raw: str, speaker: str) -> list[bytes]:
     """The careful way: one message, a map that holds messages, or plain text."""
     try:
         value = orjson.loads(raw)
@@ -138,9 +139,13 @@ def _slices(raw: str) -> list[bytes]:
     if isinstance(value, dict) and isinstance(value.get("messages"), list):
         value = value["messages"]
     items = value if isinstance(value, list) else [value]
-    return [
-        dumps(item if isinstance(item, dict) else {"role": "user", "content": str(item)}).encode() for item in items
-    ]
+    return [dumps(_message(item, speaker)).encode() for item in items]
+
+
+def _message(item: Any, speaker: str) -> dict[str, Any]:
+    if isinstance(item, dict) and _OF_MESSAGES & item.keys():
+        return {"role": speaker, **item}
+    return {"role": speaker, "content": item if isinstance(item, str) else dumps(item)}
 
 
 def parts_of(message: dict[str, Any]) -> list[dict[str, Any]]:

@@ -17,8 +17,11 @@ from instrument.store.plain_columns import key_of_hex
 from instrument.store.tool_content import stated
 
 _CONTENT: Final = frozenset(
-    ("system", "input_messages", "output_messages", "tool_definitions", "declared_tools", "requested_tools")
-)
+    (
+        "system", "input_messages", "output_messages", "tool_definitions", "declared_tools", "requested_tools",
+        "answer_text", "answer_calls", "io_input", "io_output",
+    )
+)  # fmt: skip
 
 
 @dataclass
@@ -81,6 +84,7 @@ def _said(group: Group) -> _Said:
     columns = ("system", "input_messages", "output_messages", "tool_definitions", "declared_tools", "requested_tools")
     said = _Said(*(list(group.text(c) or group.unknown()) for c in columns))
     if not group.shape.family:
+        _said_otherwise(group, said)
         return said
     names = [group.names[p] for p in group.shape.family]
     for row, span in enumerate(group.spans):
@@ -89,6 +93,34 @@ def _said(group: Group) -> _Said:
         said.answered[row] = said.answered[row] or found.output_messages
         said.tools[row] = said.tools[row] or found.tool_definitions
     return said
+
+
+def _said_otherwise(group: Group, said: _Said) -> None:
+    """Messages of producers that write an answer's text and calls (Vercel) or just what went in and came out (Langfuse, Traceloop)."""
+    names = ("answer_text", "answer_calls", "io_input", "io_output")
+    texts, calls, went_in, came_out = (group.text(name) or group.unknown() for name in names)
+    for row in range(len(group.spans)):
+        said.sent[row] = said.sent[row] or went_in[row]
+        if said.answered[row] is not None:
+            continue
+        if texts[row] is not None or calls[row] is not None:
+            said.answered[row] = dumps([{"role": "assistant", "content": [*_words(texts[row]), *_calls(calls[row])]}])
+        elif came_out[row] is not None:
+            said.answered[row] = came_out[row]
+
+
+def _words(text: str | None) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": text}] if text else []
+
+
+def _calls(calls: str | None) -> list[dict[str, Any]]:
+    try:
+        found = orjson.loads(calls or "[]")
+    except ValueError:
+        return _words(calls)
+    return (
+        [{**call, "type": "tool-call"} for call in found if isinstance(call, dict)] if isinstance(found, list) else []
+    )
 
 
 def _facts(group: Group, row: int, said: _Said) -> _Facts:
@@ -126,7 +158,7 @@ def _response_row(trace_id: str, m: Message, r: Response) -> tuple[Any, ...]:
 
 
 def _answered(group: Group, row: int, fact: _Facts, answered: str) -> None:
-    messages = group.memory.conversations.messages(answered)
+    messages = group.memory.conversations.messages(answered, "assistant")
     fact.output_keys = [m.key for m in messages]
     fact.text = "\n".join(m.text for m in messages if m.text)
     calls = [c for m in messages for c in m.calls]

@@ -32,7 +32,10 @@ def fill(group: Group) -> None:
     _identity(group)
     _texts(group)
     _numbers(group)
-    group.out["kind"] = _kinds(group)
+    kinds = group.out["kind"] = _kinds(group)
+    if "agent_name" not in group.out and "entity_name" in group.shape.text:
+        names = group.text("entity_name") or group.unknown()
+        group.out["agent_name"] = [name if kind == "agent" else None for name, kind in zip(names, kinds, strict=True)]
 
 
 def _identity(group: Group) -> None:

@@ -23,9 +23,20 @@ def rows_of(group: Group) -> pa.Table:
         tool_content.fill(group)
     if "model" in group.out["kind"]:
         model_content.fill(group)
+    _went_in_and_came_out(group)
     attribute_sets.fill(group)
     _contents(group)
     return staged(group.out, len(group.spans))
+
+
+def _went_in_and_came_out(group: Group) -> None:
+    """What agents and other spans were given and gave back, where their producer says it."""
+    out = group.out
+    for column, recorded in (("arguments", "io_input"), ("result", "io_output")):
+        if column not in out and recorded in group.shape.text:
+            said = group.text(recorded) or group.unknown()
+            # Of a model call it is the messages, which have a place of their own.
+            out[column] = [None if kind == "model" else text for kind, text in zip(out["kind"], said, strict=True)]
 
 
 def _contents(group: Group) -> None:

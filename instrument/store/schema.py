@@ -168,7 +168,12 @@ CONTENTS: Final = Table(
     "what a span said at length",
     (
         Column("span_key", "BIGINT", "The span."),
-        Column("arguments", "VARCHAR", "Arguments of a tool call, as recorded (usually JSON).", "ZSTD"),
+        Column(
+            "arguments",
+            "VARCHAR",
+            "Arguments of a tool call, as recorded (usually JSON); of an agent or other span what it was given.",
+            "ZSTD",
+        ),
         Column(
             "result",
             "VARCHAR",

@@ -392,3 +392,45 @@ def test_no_json_whatever_breaks_the_reader(value: Any):
     found = decode_carefully(text)
     assert isinstance(found, str) or msgspec.json.encode(found)
     read(text)
+
+
+def test_what_went_in_and_came_out_of_agents_and_models_is_kept():
+    con = loaded(
+        document(
+            span("agent", openinference__span__kind="AGENT", input__value="question", output__value="answer"),
+            span("gen", langfuse__observation__type="generation", langfuse__observation__input='[{"role":"user","content":"hi"}]',
+                 langfuse__observation__output="plain words"),
+            scope="x",
+        )
+    )  # fmt: skip
+    assert rows(con, "SELECT arguments, result FROM spans JOIN contents USING (span_key) WHERE kind = 'agent'") == [
+        ("question", "answer")
+    ]
+    assert rows(
+        con, "SELECT output_chars, len(input_keys) FROM spans JOIN contents USING (span_key) WHERE kind = 'model'"
+    ) == [(11, 1)]
+    assert rows(con, "SELECT role FROM messages ORDER BY role") == [("assistant",), ("user",)]
+
+
+def test_the_vercel_sdks_answers_and_calls_are_read():
+    con = loaded(
+        document(
+            span(
+                "m", ai__operationId="ai.generateText.doGenerate", ai__model__id="gpt-4o-mini", ai__response__text="Looking.",
+                ai__response__toolCalls='[{"toolCallId":"c1","toolName":"serach","input":{"q":1}}]',
+                ai__prompt__tools=['{"type":"function","name":"search"}'],
+            ),
+            scope="ai",
+        )
+    )  # fmt: skip
+    assert rows(con, "SELECT tool_name, tool_call_id, declared, inferred FROM spans WHERE kind = 'tool'") == [
+        ("serach", "c1", False, True)
+    ]
+    assert rows(con, "SELECT output_chars FROM spans WHERE kind = 'model'") == [(8,)]
+
+
+def test_traceloop_names_its_agents():
+    con = loaded(
+        document(span("s", traceloop__span__kind="agent", traceloop__entity__name="planner"), scope="traceloop")
+    )
+    assert rows(con, "SELECT kind, agent_name FROM spans") == [("agent", "planner")]
