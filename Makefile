@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo app test check lint docs samples bench screenshots clean
+.PHONY: demo app test check lint docs samples bench endurance screenshots clean
 
 demo: .venv/installed
 	$(BIN)/flyball demo
@@ -30,11 +30,15 @@ docs: .venv/installed-dev
 samples: .venv/installed-dev
 	$(BIN)/python -m analyzer.demo.samples
 
+# What recording promises when processes are killed or crowd one database: 200 kills, then four recorders for a minute.
+endurance: .venv/installed-dev
+	$(BIN)/python -m benchmarks.endurance
+
 bench: .venv/installed-dev
 	$(BIN)/python -m benchmarks
 
 screenshots: .venv/installed-dev
-	$(BIN)/python -m benchmarks.screenshots
+	$(BIN)/python docs/screenshots.py
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("flyball needs Python 3.11 or later; set PYTHON=") if sys.version_info < (3, 11) else None'

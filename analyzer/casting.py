@@ -340,6 +340,7 @@ def _hashed_model(run: Speaking, calling: Calling) -> dict[str, Any]:
         sc.CONTENT_MODE: "hashed",
         sc.OUTPUT_KEY: _hex(sameness.output_key(words)),
         sc.LOOSE_OUTPUT_KEY: _hex(sameness.loose_output_key(words)),
+        sc.OUTPUT_CHARS: len(words),
         sc.REQUESTED_TOOLS: _json(asked),
         sc.DECLARED_TOOLS: None if run.declared is None else _json(run.declared),
     }

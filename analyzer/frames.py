@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Final
 
 import duckdb
+import numpy as np
 import polars as pl
 
 PARTITION_SPANS: Final = 1_000_000
@@ -114,16 +115,19 @@ class Frames:
         """`places` (with `run_key`, `step`), in their order, with further columns of those spans, named as for `rows`."""
         named = dict(_named(c) for c in columns)
         chosen = ", ".join(f"{expression} AS {name}" for name, expression in named.items())
-        # Row numbers first, then the rows: text is unpacked for the wanted rows only.
-        rows = "SELECT s.rowid FROM wanted w JOIN spans s USING (run_key, step)" if len(places) else "SELECT -1"
+        # Runs first, then row numbers, then the rows: a single key is sieved out within the scan, and text is unpacked for the
+        # wanted rows only.
         found = self.ask(
-            f"SELECT run_key, step, {chosen} FROM spans WHERE rowid IN ({rows})",
+            f"SELECT run_key, step, {chosen} FROM spans WHERE rowid IN (SELECT rowid FROM spans WHERE "
+            "run_key IN (SELECT run_key FROM wanted) AND (run_key, step) IN (SELECT (run_key, step) FROM wanted))",
             wanted=places.select("run_key", "step").unique(),
         )
         return places.join(found, on=["run_key", "step"], how="left", maintain_order="left")
 
     def said(self, calls: pl.DataFrame, texts: Sequence[str] = ("arguments", "result")) -> pl.DataFrame:
         """`calls` (with `run_key`, `step`) with their `arguments` and `result`, as their spans or the messages around them tell."""
+        if calls.is_empty():
+            return calls.with_columns(pl.lit(None, pl.String).alias(text) for text in texts)
         chosen = ", ".join(("run_key", "step", *texts))
         told = self.ask(f"SELECT {chosen} FROM tool_texts('wanted')", wanted=calls.select("run_key", "step").unique())
         return calls.join(told, on=["run_key", "step"], how="left", maintain_order="left")
@@ -212,14 +216,18 @@ def recurring(rows: pl.DataFrame, keys: Sequence[str], times: int) -> pl.Series:
     mixed = pl.col("run_key").cast(pl.UInt64) * _ODD[0]
     for key, odd in zip(keys, _ODD[1:], strict=False):
         mixed = mixed + pl.col(key) * odd
-    marked = rows.select("run_key", mixed=mixed)
-    ordered = marked["mixed"].drop_nulls().sort()
+    marked = rows.select("run_key", mixed=mixed).drop_nulls()
+    # Few buckets hold so many rows, and only these need to be sorted.
+    bucket = marked.select(pl.col("mixed").cast(pl.Int64, wrap_numerical=True) & _BUCKETS).to_series().to_numpy()
+    marked = marked.filter(pl.Series(np.bincount(bucket)[bucket] >= times))
+    ordered = marked["mixed"].sort()
     often = ordered.filter((ordered == ordered.shift(times - 1)).fill_null(False)).unique()
     if often.is_empty():
         return rows["run_key"].clear()
     return marked.filter(pl.col("mixed").is_in(often.implode()))["run_key"].unique().sort()
 
 
+_BUCKETS: Final = 2**20 - 1
 _ODD: Final = tuple(pl.lit(n, pl.UInt64) for n in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9))
 
 

@@ -12,38 +12,33 @@ from analyzer.findings import Totals
 from instrument.otlp import Issue
 from instrument.store.schema import ISSUES
 
-_RUNS = "SELECT count(*) AS runs, count(*) - count(end_ns) AS unfinished FROM spans WHERE step = 0"
-_ROWS = """
-SELECT kind, duplicate_of IS NULL AS counted, coalesce(inferred, false) AS inferred, count(*) AS rows FROM spans GROUP BY ALL
-"""
-_MODEL_CALLS = """
-SELECT coalesce(sum(input_tokens), 0)::BIGINT AS input_tokens, coalesce(sum(output_tokens), 0)::BIGINT AS output_tokens,
-    sum(cost_usd) AS cost_usd, count(*) - count(cost_usd) AS unpriced_calls,
-    count(*) FILTER (input_tokens IS NULL AND output_tokens IS NULL) AS unmeasured_calls
+# A count of its own for each: DuckDB sieves rows within its scan for WHERE, and after it for FILTER.
+_TOTALS = """
+SELECT
+    (SELECT count(*) FROM spans WHERE step = 0) AS runs,
+    (SELECT count(*) FROM spans WHERE step = 0 AND end_ns IS NULL) AS unfinished_runs,
+    (SELECT count(*) FROM spans WHERE inferred IS DISTINCT FROM true) AS spans,
+    (SELECT count(*) FROM spans WHERE kind = 'model' AND duplicate_of IS NOT NULL) AS duplicate_model_calls,
+    (SELECT count(*) FROM spans WHERE kind = 'tool' AND duplicate_of IS NULL) AS tool_calls,
+    count(*) AS model_calls,
+    coalesce(sum(input_tokens), 0)::BIGINT AS input_tokens,
+    coalesce(sum(output_tokens), 0)::BIGINT AS output_tokens,
+    sum(cost_usd) AS cost_usd,
+    count(*) - count(cost_usd) AS unpriced_calls,
+    count(*) - count(coalesce(input_tokens, output_tokens)) AS unmeasured_calls
 FROM spans WHERE kind = 'model' AND duplicate_of IS NULL
 """
 
 
 def totals_of(con: duckdb.DuckDBPyConnection, useless: Sequence[pl.DataFrame]) -> Totals:
     """Totals of the store; `useless` holds the useless turns (each once) with what they cost."""
-    ((runs, unfinished),) = con.execute(_RUNS).fetchall()
-    rows = con.sql(_ROWS).pl().with_columns(pl.col("kind").cast(pl.String))
-    (sums,) = con.sql(_MODEL_CALLS).pl().iter_rows(named=True)
+    (sums,) = con.sql(_TOTALS).pl().iter_rows(named=True)
     turns = [u for u in useless if len(u)]
     wasted: dict[str, Any] = {"tokens": 0, "cost_usd": 0.0, "seconds": 0.0}
     if turns:
         every = pl.concat(turns)
         wasted = {c: every[c].sum() if every[c].count() else None for c in wasted}
-    return Totals(
-        runs=runs,
-        unfinished_runs=unfinished,
-        spans=rows.filter(~pl.col("inferred"))["rows"].sum(),
-        model_calls=rows.filter(kind="model", counted=True)["rows"].sum(),
-        duplicate_model_calls=rows.filter(kind="model", counted=False)["rows"].sum(),
-        tool_calls=rows.filter(kind="tool", counted=True)["rows"].sum(),
-        **sums,
-        **{f"wasted_{name}": value for name, value in wasted.items()},
-    )
+    return Totals(**sums, **{f"wasted_{name}": value for name, value in wasted.items()})
 
 
 def issues_of(con: duckdb.DuckDBPyConnection) -> tuple[Issue, ...]:

@@ -34,9 +34,10 @@ def _head() -> str:
     versions = ", ".join(
         f"{name} {metadata.version(name)}" for name in ("duckdb", "polars", "pyarrow", "opentelemetry-sdk", "streamlit")
     )
+    machine = f"Python {platform.python_version()}, {os.cpu_count()} cores, {versions}"
     return (
         "# Benchmarks\n\nWritten by `make bench`; every figure is a ratio to a floor measured in the same run, because seconds differ "
-        f"from machine to machine.\nLast run {datetime.now(UTC):%Y-%m-%d}: Python {platform.python_version()}, {os.cpu_count()} cores, {versions}.\n"
+        f"from machine to machine.\nLast run {datetime.now(UTC):%Y-%m-%d}: {machine}.\n"
     )
 
 

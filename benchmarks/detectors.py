@@ -89,14 +89,17 @@ def build(path: Path, spans: int) -> None:
         )
 
 
-def best(rounds: int, work: Callable[[], object]) -> float:
-    """Seconds of the fastest of `rounds`."""
-    times = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return min(times)
+def best(rounds: int, *works: Callable[[], object]) -> list[float]:
+    """Seconds of the fastest of `rounds` of each; they take turns, so that a machine that slows down slows all of them."""
+    times = [[seconds(work) for work in works] for _ in range(rounds)]
+    return [min(of_one) for of_one in zip(*times, strict=True)]
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long `work` takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def measure(path: Path) -> None:
@@ -108,15 +111,16 @@ def measure(path: Path) -> None:
     with duckdb.connect(str(path), read_only=True) as con:
         (spans,) = con.execute("SELECT count(*) FROM spans").fetchone() or (0,)
         views = frames.columns_of(d.reads for d in DETECTORS.values())
-        floor = best(ROUNDS, lambda: [con.execute(sql).fetchall() for sql in frames.scans(views)])
-        loaded = best(
-            ROUNDS, lambda: [len(part.tool_calls) + len(part.model_calls) for part in frames.partitions(con, views)]
+        floor, loaded, whole = best(
+            ROUNDS,
+            lambda: [con.execute(sql).fetchall() for sql in frames.scans(views)],
+            lambda: [len(part.tool_calls) + len(part.model_calls) for part in frames.partitions(con, views)],
+            lambda: judge(con),
         )
-        whole = best(ROUNDS, lambda: judge(con))
         report = judge(con)
         found = {s: sum(f.detector == s for f in report.findings) for s in DETECTORS}
         for slug in DETECTORS:
-            alone = best(2, partial(judge, con, select=(slug,)))
+            (alone,) = best(2, partial(judge, con, select=(slug,)))
             print(f"  {slug:16} {alone:7.3f} s alone")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{spans:,} spans, {report.totals.runs:,} runs, findings {found}")

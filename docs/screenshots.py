@@ -82,13 +82,13 @@ def settle(page: Page, timeout_seconds: float = 60.0) -> None:
     page.wait_for_timeout(700)  # charts fade in and tables lay themselves out without telling anybody
 
 
-def shoot(page: Page, address: str, file: Path) -> None:
-    """The whole page at `address`, as high as it is."""
+def shoot(page: Page, address: str, file: Path, most: int = 9000) -> None:
+    """The page at `address`, as high as it is, but at most `most` pixels."""
     page.goto(address)
     settle(page)
     height = page.evaluate("document.querySelector('[data-testid=stMainBlockContainer]').scrollHeight")
     size = page.viewport_size or {"width": 1280, "height": 800}
-    page.set_viewport_size({"width": size["width"], "height": min(int(height) + 20, 9000)})
+    page.set_viewport_size({"width": size["width"], "height": min(int(height) + 20, most)})
     settle(page)
     page.screenshot(path=file)
     page.set_viewport_size(size)
@@ -102,6 +102,7 @@ def main() -> None:
     parser.add_argument("--widths", type=int, nargs="*", default=[1280])
     parser.add_argument("--schemes", nargs="*", default=["light", "dark"])
     parser.add_argument("--pages", nargs="*", default=[*PAGES])
+    parser.add_argument("--most", type=int, default=1400, help="height in pixels at which a picture is cut")
     parser.add_argument("--run", help="id of the run to show; default: the first of those to look at")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -118,6 +119,7 @@ def main() -> None:
                         page,
                         f"{address}/{'' if name == 'overview' else name}{query}",
                         given.out / f"{name}-{scheme}{suffix}.png",
+                        given.most,
                     )
                 context.close()
 

@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from instrument import genai_messages, semconv, tracing
 from instrument.items import Known
+from instrument.otlp_line import dumps
 from instrument.sse import message_of_stream
 from instrument.tap import capture
 
@@ -61,7 +62,7 @@ class _Watch:
     def __call__(self, request: APIRequest, call_next: Callable[[APIRequest], Any]) -> Any:
         try:
             response = call_next(request)
-        except Exception as e:
+        except Exception:
             _keep(request, None)
             raise
         _keep(request, response)
@@ -74,7 +75,7 @@ class _AsyncWatch:
     async def __call__(self, request: APIRequest, call_next: Callable[[APIRequest], Awaitable[Any]]) -> Any:
         try:
             response = await call_next(request)
-        except Exception as e:
+        except Exception:
             _keep(request, None)
             raise
         _keep(request, response)
@@ -85,7 +86,7 @@ def _keep(request: APIRequest, response: Any) -> None:
     """Keeps an attempt for the span of its call; the last attempt is the one that counts. Never raises."""
     try:
         span = trace.get_current_span()
-        if not tracing.wants_content() or not _is_chat(span):
+        if not tracing.wants_content() or not _is_sdks(span):
             return
         # The SDK made a copy of the body for this call, so nobody changes it before the span has ended.
         exchange = _Exchange(request.json)
@@ -97,17 +98,16 @@ def _keep(request: APIRequest, response: Any) -> None:
         tracing.complain(e)
 
 
-def _is_chat(span: trace.Span) -> bool:
-    """Whether this is the SDK's own span of a model call, and not some span around a client that has none."""
-    if not isinstance(span, ReadableSpan) or not span.is_recording():
-        return False
-    scope = span.instrumentation_scope
-    chat = (span.attributes or {}).get(semconv.OPERATION) == semconv.CHAT
-    return chat and scope is not None and scope.name.startswith(_SDK_SCOPE)
+def _is_sdks(span: trace.Span) -> bool:
+    """Whether this is the SDK's own span, and not some span around a client that has none."""
+    scope = span.instrumentation_scope if isinstance(span, ReadableSpan) and span.is_recording() else None
+    return scope is not None and scope.name.startswith(_SDK_SCOPE)
 
 
 class _Exchange:
-    """One attempt: what was sent and the response as it came. Called when the span has ended, gives the attributes."""
+    """One attempt: what was sent and the response as it came. Called when the span has ended, gives what its attributes lack."""
+
+    __slots__ = ("_asked", "_bytes", "_chunks", "_response")
 
     def __init__(self, asked: Any) -> None:
         self._asked = asked
@@ -126,7 +126,9 @@ class _Exchange:
             self._chunks.append(chunk)
             self._bytes += len(chunk)
 
-    def __call__(self) -> Mapping[str, Any]:
+    def __call__(self, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+        if attributes.get(semconv.OPERATION) != semconv.CHAT:  # counting tokens, listing models
+            return {}
         found = _asked(self._asked) if isinstance(self._asked, Mapping) else {}
         found.update(self._answered())
         return found
@@ -152,14 +154,15 @@ def _asked(body: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if (system := body.get("system")) is not None:
         found[semconv.SYSTEM_INSTRUCTIONS] = _known.system(system)
-    found[semconv.INPUT_MESSAGES] = _known.messages(body.get("messages") or ())
+    messages = body.get("messages") or ()
+    found[semconv.INPUT_MESSAGES] = _known.messages(messages) or _json(genai_messages.messages(messages))
     if tools := body.get("tools"):
         found[semconv.TOOL_DEFINITIONS] = _known.tools(tools)
     return found
 
 
 def _json(value: Any) -> str:
-    return orjson.dumps(value).decode()
+    return dumps(value).decode()
 
 
 _known = Known(lambda value: (_json(value), 0))

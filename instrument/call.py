@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
@@ -65,7 +64,7 @@ class Call:
         self._items_chars = self._cut = 0
         self._run: Run | None = None
         self._context: otel_context.Context | None = None
-        self._tokens: tuple[Token[Any], ...] = ()
+        self._tokens: tuple[Token[Any], Token[Any], Token[Any] | None] | None = None
         try:
             self._start(args, kwargs)
         except Exception as e:  # noqa: BLE001 - the host's function runs, recorded or not
@@ -85,9 +84,8 @@ class Call:
                 content[semconv.INPUT_MESSAGES] = self._said("user", _only_text(bound))
         if spec.operation == semconv.CHAT and name != spec.name:
             attributes = {**attributes, semconv.REQUEST_MODEL: name}
-        here = current_run.get()
         if spec.operation == semconv.INVOKE_AGENT:
-            self._start_run(name, here)
+            self._start_run(name, current_run.get())
         else:
             self.span = tracing.tracer().start_span(f"{spec.operation} {name}", kind=spec.kind, attributes=attributes)
         if self.span.is_recording():
@@ -112,23 +110,21 @@ class Call:
     def enter(self) -> None:
         """Makes the span current."""
         if self._context is not None:
-            run = current_run.set(self._run) if self._run is not None else None
-            self._tokens = (
-                otel_context.attach(self._context),
-                _current.set(self),
-                *((run,) if run is not None else ()),
-            )
+            run = None if self._run is None else current_run.set(self._run)
+            self._tokens = (otel_context.attach(self._context), _current.set(self), run)
 
     def leave(self) -> None:
         """Undoes `enter`."""
-        if self._tokens:
-            attached, call, *run = self._tokens
-            self._tokens = ()
+        if self._tokens is not None:
+            attached, call, run = self._tokens
+            self._tokens = None
             otel_context.detach(attached)
-            with contextlib.suppress(ValueError):  # entered in another context: there is nothing to undo in this one
+            try:
                 _current.reset(call)
-                for token in run:
-                    current_run.reset(token)
+                if run is not None:
+                    current_run.reset(run)
+            except ValueError:
+                pass  # entered in another context: there is nothing to undo in this one
 
     def __enter__(self) -> Self:
         self.enter()
@@ -210,8 +206,9 @@ class Call:
         if isinstance(tools := given.pop("tools", None), (list, tuple)):
             self._put(content, semconv.TOOL_DEFINITIONS, _known.tools(tools))
         sent = given.get("messages")
-        if isinstance(sent, (list, tuple)) and all([genai_messages.field(m, "role") is not None for m in sent]):
-            self._put(content, semconv.INPUT_MESSAGES, _known.messages(sent))
+        items = _known.messages(sent) if isinstance(sent, (list, tuple)) else None
+        if items is not None:
+            self._put(content, semconv.INPUT_MESSAGES, items)
         else:
             prompt = given.get("prompt")
             content[semconv.INPUT_MESSAGES] = self._said(
@@ -228,7 +225,7 @@ class Call:
             content[semconv.TOOL_RESULT], cut = as_text(result)
             self._cut += cut
             return
-        blocks = genai_messages.field(result, "content")
+        blocks = None if isinstance(result, str) else genai_messages.field(result, "content")
         if isinstance(blocks, (list, tuple)) and genai_messages.field(result, "role") == "assistant":
             content[semconv.OUTPUT_MESSAGES] = orjson_text(
                 [{"role": "assistant", "parts": genai_messages.parts(blocks)}]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, Final, Protocol, TypeVar, overload
 
 from instrument import semconv
 from instrument.call import Call, Spec, current
@@ -65,6 +65,19 @@ def model(fn: Any = None, /, *, name: str | None = None, provider: str | None = 
     return _decorator(fn, semconv.CHAT, name, provider=provider)
 
 
+_USAGE: Final = (
+    semconv.INPUT_TOKENS,
+    semconv.OUTPUT_TOKENS,
+    semconv.CACHE_READ_TOKENS,
+    semconv.CACHE_WRITE_TOKENS,
+    semconv.REASONING_TOKENS,
+    semconv.RESPONSE_MODEL,
+    semconv.RESPONSE_ID,
+    semconv.FINISH_REASONS,
+    semconv.COST_USD,
+)
+
+
 def usage(
     *,
     input_tokens: int | None = None,
@@ -81,18 +94,18 @@ def usage(
     call = current()
     if call is None:
         return
-    facts = {
-        semconv.INPUT_TOKENS: input_tokens,
-        semconv.OUTPUT_TOKENS: output_tokens,
-        semconv.CACHE_READ_TOKENS: cache_read_tokens,
-        semconv.CACHE_WRITE_TOKENS: cache_write_tokens,
-        semconv.REASONING_TOKENS: reasoning_tokens,
-        semconv.RESPONSE_MODEL: model,
-        semconv.RESPONSE_ID: response_id,
-        semconv.FINISH_REASONS: None if finish_reason is None else (finish_reason,),
-        semconv.COST_USD: cost_usd,
-    }
-    call.span.set_attributes({k: v for k, v in facts.items() if v is not None})
+    said = (
+        input_tokens,
+        output_tokens,
+        cache_read_tokens,
+        cache_write_tokens,
+        reasoning_tokens,
+        model,
+        response_id,
+        None if finish_reason is None else (finish_reason,),
+        cost_usd,
+    )
+    call.span.set_attributes({name: value for name, value in zip(_USAGE, said, strict=True) if value is not None})
 
 
 def _decorator(fn: Any, operation: str, name: str | None, **given: str | None) -> Any:

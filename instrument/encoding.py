@@ -15,7 +15,7 @@ from instrument.redact import Redactor
 
 _KNOWN: Final = 4_096
 _KNOWN_CHARS: Final = 200
-"""Texts longer than this do not come again, and would fill the memory."""
+"""Texts longer than this do not come again, would fill the memory, and take long to look up."""
 
 
 class Attributes:
@@ -29,18 +29,23 @@ class Attributes:
         """By name how a whole number begins."""
 
     def of(self, attributes: Mapping[str, Any]) -> tuple[list[bytes], int]:
-        """Each attribute as an OTLP key-value pair, and how many secrets were replaced in all."""
+        """The attributes as OTLP key-value pairs, to be joined with commas, and how many secrets were replaced in all."""
         known, counts, out, count = self._known, self._counts, [], 0
         for pair in attributes.items():
             name, value = pair
             kind = type(value)
             if kind is str:
-                encoded = known.get(pair)
+                encoded = known.get(pair) if len(value) <= _KNOWN_CHARS else None
                 if encoded is None:
                     encoded, found = self._text(pair)
                     count += found
             elif kind is int and -(2**63) <= value < 2**63:
                 encoded = b'%b%d"}}' % (counts.get(name) or self._count(name), value)
+            elif kind is Items:
+                # Several pieces: a long history is copied once, when all is joined.
+                (*pieces, encoded), found = _list(name, value, self._redactor)
+                out += pieces
+                count += found
             else:
                 encoded, found = self._other(name, value)
                 count += found
@@ -64,11 +69,17 @@ class Attributes:
         return start
 
     def _other(self, name: str, value: Any) -> tuple[bytes, int]:
-        if type(value) is Items:
-            quoted, found = value.quoted(self._redactor)
-            return b'{"key":%b,"value":{"stringValue":"[%b]"}}' % (dumps(name), quoted), found
         value, found = (value, 0) if name in LABELS else self._redactor.value(value)
         return attribute(name, value), found
+
+
+def _list(name: str, items: Items, redactor: Redactor) -> tuple[list[bytes], int]:
+    pieces, found = items.quoted(redactor)
+    if not pieces:
+        pieces = [b""]
+    pieces[0] = b'{"key":%b,"value":{"stringValue":"[%b' % (dumps(name), pieces[0])
+    pieces[-1] += b']"}}'
+    return pieces, found
 
 
 def redacted(attributes: Mapping[str, Any], redactor: Redactor) -> tuple[dict[str, Any], int]:

@@ -62,8 +62,10 @@ class StoreEmpty(StoreError):
     """The file is a database without tables: the first checkpoint failed, on a full disk for example."""
 
     def __init__(self, path: Path) -> None:
-        journal = f"{path}.journal"
-        super().__init__(path, f"is empty, since nothing could be written to it yet; what was recorded is in {journal}, which can be read too")
+        super().__init__(
+            path,
+            f"is empty, since nothing could be written to it yet; what was recorded is in {path}.journal, which can be read too",
+        )
 
 
 class StoreForeign(StoreError):

@@ -15,8 +15,8 @@ from instrument import genai_messages
 from instrument.otlp_line import dumps
 from instrument.redact import Redactor
 
-_KEPT_CHARS: Final = 4_000_000
-"""Of the latest items at least these many characters are kept, and at most twice as many: a history that fills the largest context."""
+_KEPT_CHARS: Final = 2_000_000
+"""Of the latest items at least these many characters are kept, and at most twice as many: half a million tokens of history."""
 _SYSTEM: Final = object()
 _TOOLS: Final = object()
 _PLAIN: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
@@ -26,21 +26,20 @@ _PLAIN: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETI
 class Item:
     """One item of a list, as JSON."""
 
-    __slots__ = ("_seen", "cut", "json")
+    __slots__ = ("cut", "json", "seen")
 
     def __init__(self, json: str, cut: int) -> None:
         self.json = json
         self.cut = cut
         """How many characters were cut from it."""
-        self._seen: tuple[Redactor | None, bytes, int] = (None, b"", 0)
+        self.seen: tuple[Redactor | None, bytes, int] = (None, b"", 0)
+        """Who last looked for secrets, the item without them as it stands inside a JSON string, and how many were replaced."""
 
-    def quoted(self, redactor: Redactor) -> tuple[bytes, int]:
-        """The item without secrets as it stands inside a JSON string, and how many secrets were replaced."""
-        by, quoted, found = self._seen
-        if by is not redactor:
-            text, found = redactor.text(self.json)
-            quoted = dumps(text)[1:-1]
-            self._seen = (redactor, quoted, found)
+    def look(self, redactor: Redactor) -> tuple[bytes, int]:
+        """Makes `seen` that of this redactor, and gives its second and third."""
+        text, found = redactor.text(self.json)
+        quoted = dumps(text)[1:-1]
+        self.seen = (redactor, quoted, found)
         return quoted, found
 
 
@@ -57,10 +56,16 @@ class Items(tuple[Item, ...]):
         """How many characters were cut from all of them."""
         return sum([item.cut for item in self])
 
-    def quoted(self, redactor: Redactor) -> tuple[bytes, int]:
-        """The items without secrets, as they stand between the brackets inside a JSON string, and how many secrets were replaced."""
-        pairs = [item.quoted(redactor) for item in self]
-        return b",".join([quoted for quoted, _ in pairs]), sum([found for _, found in pairs])
+    def quoted(self, redactor: Redactor) -> tuple[list[bytes], int]:
+        """Each item without secrets, as it stands inside a JSON string, and how many secrets were replaced in all."""
+        pieces, count = [], 0
+        for item in self:
+            by, quoted, found = item.seen
+            if by is not redactor:
+                quoted, found = item.look(redactor)
+            pieces.append(quoted)
+            count += found
+        return pieces, count
 
 
 class Known:
@@ -72,10 +77,18 @@ class Known:
         self._before: dict[Hashable, Item] = {}
         self._chars = 0
 
-    def messages(self, given: Iterable[Any]) -> Items:
-        """The messages of a request."""
-        field = genai_messages.field
-        return Items([self._item(field(m, "role"), field(m, "content"), self._message) for m in given])
+    def messages(self, given: Iterable[Any]) -> Items | None:
+        """The messages of a request; None where something in it has no role and so is none."""
+        field, recent, out = genai_messages.field, self._recent, []
+        for m in given:
+            role, content = (
+                (m.get("role"), m.get("content")) if type(m) is dict else (field(m, "role"), field(m, "content"))
+            )
+            if role is None:
+                return None
+            item = recent.get((role, content)) if type(content) is str and type(role) is str else None
+            out.append(item or self._item(role, content, self._message))
+        return Items(out)
 
     def system(self, given: Any) -> Items:
         """A system prompt."""
@@ -113,4 +126,4 @@ class Known:
 
     def _inside(self, values: list[Any]) -> tuple[str, int]:
         text, cut = self._as_json(values)
-        return text[1:-1], cut
+        return (text[1:-1] if text[:1] == "[" else text), cut  # what cannot be JSON is its repr: one odd item

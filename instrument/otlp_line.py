@@ -92,15 +92,17 @@ _NOT_FINITE: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 def ended(
     span: ReadableSpan, attributes: Iterable[bytes], message: str | None, events: list[dict[str, Any]]
-) -> bytes:
-    """An ended span, its attributes (encoded), status message and events as given: they may have been redacted."""
-    start = b'%b"endTimeUnixNano":"%d","attributes":[%b],' % (_identity(span), span.end_time or 0, b",".join(attributes))
-    return start + (_ending(span, message, events) or b'"status":{}}')
+) -> tuple[bytes, ...]:
+    """An ended span in pieces, its attributes (encoded), status message and events as given: they may have been redacted."""
+    start = b'%b"endTimeUnixNano":"%d","attributes":[' % (_identity(span), span.end_time or 0)
+    return start, b",".join(attributes), _ending(span, message, events)
 
 
 def _ending(span: ReadableSpan, message: str | None, events: list[dict[str, Any]]) -> bytes:
-    """What few spans have, to the end of the span; nothing where there is none of it."""
-    rest: dict[str, Any] = {"events": events} if events else {}
+    """From the end of the attributes to that of the span."""
+    rest: dict[str, Any] = {}
+    if events:
+        rest["events"] = events
     # The public property takes a lock and a copy, nearly always of nothing.
     if getattr(span, "_links", True) and span.links:
         rest["links"] = [_link(link) for link in span.links]
@@ -111,7 +113,10 @@ def _ending(span: ReadableSpan, message: str | None, events: list[dict[str, Any]
         status["code"] = code
     if message:
         status["message"] = message
-    return dumps({**rest, "status": status})[1:] if rest or status else b""
+    if not rest and not status:
+        return b'],"status":{}}'
+    rest["status"] = status
+    return b"]," + dumps(rest)[1:]
 
 
 def started(span: ReadableSpan, attributes: Mapping[str, Any]) -> bytes:
@@ -122,13 +127,15 @@ def started(span: ReadableSpan, attributes: Mapping[str, Any]) -> bytes:
 def _identity(span: ReadableSpan) -> bytes:
     """The fields that a span has from its start; a comma ends them."""
     context, parent = span.context, span.parent
-    ids = b'{"traceId":"","spanId":"",'
-    if context is not None:
-        ids = b'{"traceId":"%032x","spanId":"%016x",' % (context.trace_id, context.span_id)
-    if parent is not None:
-        ids += b'"parentSpanId":"%016x",' % parent.span_id
-    named = (ids, dumps(span.name), _KINDS[span.kind], span.start_time or 0)
-    return b'%b"name":%b,"kind":%d,"startTimeUnixNano":"%d",' % named
+    trace_id, span_id = (_hex(context.trace_id, 16), _hex(context.span_id, 8)) if context is not None else ("", "")
+    below = f'"parentSpanId":"{_hex(parent.span_id, 8)}",' if parent is not None else ""
+    started = f'"kind":{_KINDS[span.kind]},"startTimeUnixNano":"{span.start_time or 0}",'
+    ids = f'{{"traceId":"{trace_id}","spanId":"{span_id}",{below}"name":'
+    return b"%b%b,%b" % (ids.encode(), dumps(span.name), started.encode())
+
+
+def _hex(number: int, size: int) -> str:
+    return number.to_bytes(size, "big").hex()  # four times as fast as formatting
 
 
 def _link(link: Any) -> dict[str, Any]:

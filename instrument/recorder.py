@@ -120,7 +120,7 @@ class Recorder:
             encoded.append(otlp_line.attribute(semconv.CONTENT_REDACTED, found))
             with self._lock:
                 self._redacted += found
-        self._write(span, otlp_line.ended(span, encoded, message, _events(events)))
+        self._write(span, *otlp_line.ended(span, encoded, message, _events(events)))
 
     def failed(self, error: Exception) -> None:
         """Counts an error of flyball's own."""
@@ -165,9 +165,9 @@ class Recorder:
             keys = keys_of(attributes, failed=failed, error_type=error_type, message=text)
         return {**without(attributes), **keys, semconv.CONTENT_MODE: self.content}
 
-    def _write(self, span: ReadableSpan, body: bytes, *, mark: bool = False) -> None:
+    def _write(self, span: ReadableSpan, *body: bytes, mark: bool = False) -> None:
         prefix = self._prefixes.of(span.resource, span.instrumentation_scope)
-        self.journal.write(prefix + body + otlp_line.TAIL, mark=mark)
+        self.journal.write(b"".join((prefix, *body, otlp_line.TAIL)), mark=mark)
 
     # --- what the host calls ------------------------------------------------------------------------------------------
 

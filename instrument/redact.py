@@ -15,6 +15,7 @@ from typing import Any, Final
 Replace = Callable[[str], str]
 """A user's own redaction: text in, text out."""
 
+_AT: Final = ord("@")
 MARK: Final = b"[redacted]"
 
 # No repetition without an end may fail after it has run: text is hostile, and that takes quadratic time.
@@ -52,7 +53,7 @@ _NAMES: Final = tuple(
         + rb"|EN" + _behind(*(n.upper() + b"[_-]TOKEN" for n in _BEFORE_TOKEN)) + rb")",
         rb"w(?:(?<=[Pp]assw)(?:or)?d|(?<=[Pp]w)d)",
         rb"W(?:(?<=PASSW)(?:OR)?D|(?<=PW)D|(?<=[Pp]assW)ord)",
-        rb"ecret",
+        rb"c(?<=ec)ret",
         rb"CRET(?<=SECRET)",
     )
 )  # fmt: skip
@@ -70,12 +71,13 @@ _CREDENTIAL: Final = re.compile(
 )
 
 
-_ALL: Final = tuple((p.pattern[:1], p.search) for p in (*_TOKENS, *_NAMES, *_HEADERS))
+# The first character as a number: looking for it takes a sixth of the time that the same character as bytes takes.
+_ALL: Final = tuple((p.pattern[0], p.search) for p in (*_TOKENS, *_NAMES, *_HEADERS))
 
 
 def suspect(data: bytes) -> bool:
     """Whether a secret may be in `data` (UTF-8). Never False where the default rules would replace something."""
-    if b"@" in data and _ACCOUNT.search(data):
+    if _AT in data and _ACCOUNT.search(data):
         return True
     # The look for the first character alone is ten times faster than the search that begins with it, and often enough decides.
     for first, search in _ALL:  # noqa: SIM110 - any() over a generator costs as much again

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 
@@ -19,8 +19,8 @@ from instrument import semconv
 from instrument.context import NOBODY, Run, current_run
 from instrument.store.dialects import OPERATIONS, TEXT
 
-Captured = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
-"""Attributes for a span's line, or what works them out when it is written."""
+Captured = Mapping[str, Any] | Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""Attributes for a span's line, or what works them out from the span's own when it is written."""
 
 _OPEN_KEPT: Final = 100_000
 _OPERATION_NAMES: Final = TEXT["operation"]
@@ -79,14 +79,15 @@ class Tap(SpanProcessor):
         captured: Captured | None = _captured.pop(span_id, None)
         if not self.recorders:
             return
+        attributes = _copied(span)
         try:
-            extra = (captured() if callable(captured) else captured) or {}
+            extra = (captured(attributes) if callable(captured) else captured) or {}
         except Exception as e:  # noqa: BLE001 - the span is written without it
             self._complain(e)
             extra = {}
         for recorder in self.recorders:
             try:
-                recorder.ended(span, _copied(span), extra, run)
+                recorder.ended(span, attributes.copy(), extra, run)
             except Exception as e:  # noqa: BLE001 - nothing here may reach the host
                 recorder.failed(e)
 
@@ -122,9 +123,9 @@ class Tap(SpanProcessor):
 
 
 def _copied(span: ReadableSpan) -> dict[str, Any]:
-    attributes = span.attributes
-    # A mapping proxy around the SDK's own map: its copy is one C call, where dict() takes a lock for every attribute.
-    return attributes.copy() if isinstance(attributes, MappingProxyType) else dict(attributes or {})
+    # The SDK's own map copies in one step, where dict() of the public one takes a lock for every attribute.
+    kept = getattr(span, "_attributes", None)
+    return cast("dict[str, Any]", kept.copy()) if type(kept) is BoundedAttributes else dict(span.attributes or {})
 
 
 def _is_agent(attributes: Mapping[str, Any]) -> bool:

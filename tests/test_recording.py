@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -219,6 +220,7 @@ def one_of_each(database: Path, content: str) -> list[dict[str, Any]]:
             "page", attributes={"unheard.of": "confidential " * 50, "port": 8080}
         ) as span:
             span.record_exception(ValueError("confidential"))
+            span.set_status(Status(StatusCode.ERROR, "confidential"))
 
     with instrument.record(database, content=content, tracer_provider=provider, checkpoint_seconds=None) as recorder:  # type: ignore[arg-type]
         run()
@@ -228,6 +230,7 @@ def one_of_each(database: Path, content: str) -> list[dict[str, Any]]:
     assert b"secret-0123456789abcd" not in raw
     assert (b"confidential" in raw) == (content == "full")
     assert (b"contents of" in raw) == (content == "full")
+    assert (b"no file" in raw) == (content == "full")
     columns = (
         "kind, name, tool_name, failed, error_type, failure_kind, call_key, loose_call_key, result_key, result_chars, output_key, "
         "loose_output_key, requested_calls, content_state"
@@ -245,13 +248,83 @@ def test_hashed_content_has_the_same_keys_as_full_content_and_none_has_none(tmp_
     states = [row.pop("content_state", None) for row in hashed]
     for row in (*full, *none):
         row.pop("content_state", None)
-    assert [row["failure_kind"] for row in hashed[:6]] == [row["failure_kind"] for row in full[:5]] + ["ValueError"]
-    full[5]["failure_kind"] = "ValueError"  # of spans that are no tools the text of an error is content
+    # Of a tool's error there is the type and a key of the text, of other spans' errors the type.
+    assert hashed[4].pop("failure_kind").startswith("FileNotFoundError #")
+    assert hashed[5].pop("failure_kind") == "ValueError"
+    kinds = [row.pop("failure_kind", None) for row in full]
+    assert kinds[:4] == [row.pop("failure_kind") for row in hashed[:4]] == [None] * 4
     assert hashed == full
     assert states[1:5] == ["hashed"] * 4
     reads = [row for row in full if row.get("name") == "execute_tool read"]
     assert reads[0]["result_key"] == reads[1]["result_key"] is not None
-    assert reads[2]["failure_kind"].startswith("filenotfounderror") or "FileNotFoundError" in reads[2]["failure_kind"]
+    assert kinds[4].startswith("FileNotFoundError: no file")
     assert full[-1]["requests"][0][:2] == ("t1", "read")
     assert all(row.get("call_key") is None and row.get("result_key") is None for row in none)
     assert [row.get("failed") for row in none] == [row.get("failed") for row in full]
+
+
+def test_hashed_failures_say_nothing_and_equal_ones_stay_equal(tmp_path: Path) -> None:
+    path = tmp_path / "t.duckdb"
+    recorder = instrument.record(path, content="hashed", tracer_provider=TracerProvider(), checkpoint_seconds=None)
+
+    @instrument.tool
+    def read(path: str, reason: str) -> str:
+        if path == "odd":
+            return f"Error: {reason}"
+        raise OSError(f"{path} is {reason}")
+
+    for given in ("/a/1.txt", "/b/2.txt"):
+        for reason in ("confidential", "secret"):
+            with pytest.raises(OSError, match=reason):
+                read(given, reason)
+    read("odd", "confidential")
+    kinds = [s["attributes"]["flyball.failure.kind"] for s in spans_in(path)]
+    assert all(re.fullmatch(r"OSError #[0-9a-f]{8}", k) for k in kinds[:4]), kinds
+    assert kinds[0] == kinds[2] != kinds[1] == kinds[3]
+    assert re.fullmatch(r"error #[0-9a-f]{8}", kinds[4])
+    stop(recorder)
+
+
+def test_a_message_changed_after_it_was_sent_is_recorded_as_it_was_each_time(tmp_path: Path) -> None:
+    path = tmp_path / "t.duckdb"
+    recorder = instrument.record(path, tracer_provider=TracerProvider(), checkpoint_seconds=None)
+
+    @instrument.model
+    def ask(messages: list[Any]) -> None:
+        """Says nothing."""
+
+    block = {"type": "text", "text": "one"}
+    history: list[dict[str, Any]] = [{"role": "user", "content": "a"}, {"role": "assistant", "content": [block]}]
+    ask(history)
+    history[0]["content"], block["text"] = "b", "two"
+    ask(history)
+    ask(history)
+    said = [
+        [p["content"] for m in json.loads(s["attributes"]["gen_ai.input.messages"]) for p in m["parts"]]
+        for s in spans_in(path)
+    ]
+    assert said == [["a", "one"], ["b", "two"], ["b", "two"]]
+    stop(recorder)
+
+
+def test_a_secret_in_the_history_is_replaced_and_counted_every_time(tmp_path: Path) -> None:
+    provider = TracerProvider()
+    careful = instrument.record(tmp_path / "a.duckdb", tracer_provider=provider, checkpoint_seconds=None)
+    open_ = instrument.record(tmp_path / "b.duckdb", tracer_provider=provider, redact=False, checkpoint_seconds=None)
+
+    @instrument.model
+    def ask(messages: list[Any], system: str) -> None:
+        """Says nothing."""
+
+    for _ in range(3):
+        ask([{"role": "user", "content": "password=hunter22 and more"}], system="api_key=abcd1234")
+    for span in spans_in(tmp_path / "a.duckdb"):
+        facts = span["attributes"]
+        assert json.loads(facts["gen_ai.input.messages"])[0]["parts"][0]["content"] == "password=[redacted] and more"
+        assert json.loads(facts["gen_ai.system_instructions"]) == [{"type": "text", "content": "api_key=[redacted]"}]
+        assert facts["flyball.content.redacted"] == 2
+    (whole,) = {s["attributes"]["gen_ai.input.messages"] for s in spans_in(tmp_path / "b.duckdb")}
+    assert json.loads(whole)[0]["parts"][0]["content"] == "password=hunter22 and more"
+    assert (careful.stats.redacted, open_.stats.redacted) == (6, 0)
+    stop(careful)
+    stop(open_)

@@ -210,6 +210,17 @@ def test_binary_parts_keep_their_type_only_and_failed_results_their_flag(databas
     ]
 
 
+def test_counting_tokens_is_no_model_call(database: Path) -> None:
+    def reply(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, json={"input_tokens": 5})
+
+    http = anthropic.DefaultHttpxClient(transport=httpx2.MockTransport(reply))
+    watched = instrument.watch(anthropic.Anthropic(api_key="k", http_client=http))
+    watched.messages.count_tokens(model=ASK["model"], messages=ASK["messages"])
+    assert not [s for s in spans_in(database) if "gen_ai.input.messages" in s["attributes"]]
+    watched.close()
+
+
 def test_calls_belong_to_the_agent_around_them_and_user_options_survive(database: Path) -> None:
     seen = []
 

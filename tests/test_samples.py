@@ -63,7 +63,9 @@ def test_a_sample_gives_exactly_the_findings_of_its_golden_file(path: Path, tmp_
 
 def test_the_instrumentors_agree_on_calls_tokens_and_dollars(tmp_path: Path):
     """The same four conversations, recorded through two instrumentors beside the SDK's own spans."""
-    totals = [judged(p, tmp_path)["totals"] for p in SAMPLES if name_of(p) in ("public_openinference", "public_openllmetry")]
+    totals = [
+        judged(p, tmp_path)["totals"] for p in SAMPLES if name_of(p) in ("public_openinference", "public_openllmetry")
+    ]
     assert totals[0] == totals[1]
     assert totals[0]["model_calls"] == totals[0]["duplicate_model_calls"] == 13
 

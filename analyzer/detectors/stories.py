@@ -32,8 +32,16 @@ def stories(frames: Frames, runs: pl.Series) -> pl.DataFrame:
         # A row follows the last question before it; `by` groups are ordered by step, which Polars cannot check itself.
         .join_asof(spoken, on="step", by="run_key", check_sortedness=False)
         .with_columns(
-            events=pl.col("spoken").fill_null(0) + changed.cum_sum().over("run_key") - changed.cum_sum().over(CALL),
-            news=new.cum_sum().over("run_key") - new.cum_sum().over(CALL),
+            events=pl.col("spoken").fill_null(0) + _of_others(changed),
+            news=_of_others(new),
         )
         .drop("spoken")
     )
+
+
+def _of_others(happened: pl.Expr) -> pl.Expr:
+    """How often it had happened in the run, less what the same call did."""
+    # Most calls are made once: groups only for those that come again.
+    again = pl.col("call_key").is_not_null() & pl.col("call_key").is_duplicated()
+    own = happened.cum_sum().over("run_key", pl.when(again).then("call_key"))
+    return happened.cum_sum().over("run_key") - pl.when(again).then(own).otherwise(happened)

@@ -22,7 +22,9 @@ def load(
     prices: Prices | None = None,
     advance: Callable[[int], object] = lambda _bytes: None,
 ) -> tuple[Loaded, list[UnreadableTrace]]:
-    """Reads all of `inputs` into the database at `db`, in one transaction; returns what was loaded and what refused.
+    """Reads all of `inputs` into the database at `db`; returns what was loaded and what refused.
+
+    Large inputs are committed in parts; a load that was cut short can be run again, spans that are there already are left as they are.
 
     Raises `UnreadableTrace` where a database is among the inputs, and `StoreError`.
     """
@@ -31,7 +33,7 @@ def load(
 
     if inputs.databases:
         raise UnreadableTrace(str(inputs.databases[0]), "is a database and cannot be mixed with others; give it alone")
-    with writing(db) as con, Loader(con, prices=prices) as loader:
+    with writing(db) as con, Loader(con, prices=prices, in_parts=True) as loader:
         con.execute("BEGIN")
         reading = read(inputs.sources, loader, advance=advance)
         loaded = loader.finish()

@@ -134,6 +134,7 @@ WHOLE: Final[dict[str, tuple[str, ...]]] = {
     "max_tokens": ("gen_ai.request.max_tokens", "llm.request.max_tokens"),
     "retries": ("http.request.resend_count",),
     "result_chars": ("flyball.result.chars",),
+    "output_chars": ("flyball.output.chars",),
     "clipped_chars": ("flyball.content.clipped",),
 }
 """Columns that hold whole numbers; a producer may write them as numbers or as text."""

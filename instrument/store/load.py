@@ -24,7 +24,7 @@ from instrument.store.settle import Staged, settle
 
 __all__ = ["Loaded", "Loader", "decode_carefully", "write_issues"]
 
-_STAGED_SPANS: Final = 500_000
+_STAGED_SPANS: Final = 100_000
 """Rows that are settled together. A run that goes on afterwards is settled again."""
 
 
@@ -43,12 +43,15 @@ class Loaded:
 class Loader:
     """Reads spans into one open, writable store. Nothing is complete before `finish`.
 
-    The caller owns the transaction; `finish` may be followed by further loads with the same loader. Raises `duckdb.Error` where
-    the database cannot be written; what cannot be read becomes an issue instead.
+    The caller owns the transaction; `finish` may be followed by further loads with the same loader. With `in_parts` the transaction
+    is committed and begun again after every settled part: DuckDB keeps what a transaction wrote, and what it read it from, so
+    that the memory of one long transaction grows with the file. Raises `duckdb.Error` where the database cannot be written;
+    what cannot be read becomes an issue instead.
     """
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, *, prices: Prices | None = None) -> None:
+    def __init__(self, con: duckdb.DuckDBPyConnection, *, prices: Prices | None = None, in_parts: bool = False) -> None:
         self._con = con
+        self._in_parts = in_parts
         self._prices = prices or Prices()
         self._reader = Reader(con.execute("SELECT coalesce(max(span_key), -1) + 1 FROM spans").fetchall()[0][0])
         self._sources: dict[str, int] = {}
@@ -115,7 +118,8 @@ class Loader:
         batches, self._staged = self._staged, []
         if batches:
             together = (pa.concat_tables(getattr(b, t) for b in batches) for t in ("spans", "requests", "responses"))
-            self._do(beside, settle, self._con, Staged(*together), self._prices)
+            step = _settle_and_commit if self._in_parts and beside else settle
+            self._do(beside, step, self._con, Staged(*together), self._prices)
 
     def _do(self, beside: bool, step: Callable[..., int], *arguments: Any) -> None:
         """Does `step` after the one before it."""
@@ -138,6 +142,13 @@ class Loader:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
+
+
+def _settle_and_commit(con: duckdb.DuckDBPyConnection, staged: Staged, prices: Prices) -> int:
+    new = settle(con, staged, prices)
+    con.execute("COMMIT")
+    con.execute("BEGIN")
+    return new
 
 
 def _write(con: duckdb.DuckDBPyConnection, batch: Batch) -> int:

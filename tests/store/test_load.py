@@ -434,3 +434,23 @@ def test_traceloop_names_its_agents():
         document(span("s", traceloop__span__kind="agent", traceloop__entity__name="planner"), scope="traceloop")
     )
     assert rows(con, "SELECT kind, agent_name FROM spans") == [("agent", "planner")]
+
+
+def test_a_load_in_parts_gives_the_same_rows(monkeypatch: pytest.MonkeyPatch):
+    """Committed after every settled part, a file is read as in one transaction, runs across parts included."""
+    from instrument.store import load
+
+    spans = [model(f"m{i}", trace=f"t{i % 7}", at=i, gen_ai__input__messages=answer(text=f"{i}")) for i in range(60)]
+    lines = b"\n".join(msgspec.json.encode(document(s)) for s in spans)
+    wanted = rows(read(lines), "SELECT trace_id, step, turn, span_id FROM spans ORDER BY ALL")
+    monkeypatch.setattr(load, "_STAGED_SPANS", 8)
+    con = in_memory()
+    with Loader(con, in_parts=True) as loader:
+        con.execute("BEGIN")
+        for line_of_spans in lines.split(b"\n"):
+            loader.add_lines(line_of_spans, "file")
+            loader._reader.flush()  # a batch for every line, as a file of many megabytes has many
+        loaded_parts = loader.finish()
+        con.execute("COMMIT")
+    assert loaded_parts.spans == 60
+    assert rows(con, "SELECT trace_id, step, turn, span_id FROM spans ORDER BY ALL") == wanted

@@ -21,9 +21,12 @@ _MODEL: Final = "the model"
 def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     """One row is one cascade: of one tool failing the same way, of whatever tools failing in a row, or of failing model calls."""
     params = policy.tool_errors
-    tools = tool_calls(frames, troubled(frames, "tool", params))
-    models = model_calls(frames, troubled(frames, "model", params))
-    same = pl.concat([same_failures(tools, params), same_failures(models, params)])
+    runs = troubled(frames, params)
+    tools = tool_calls(frames, runs.filter(kind="tool")["run_key"])
+    same = same_failures(tools, params)
+    failing = runs.filter(kind="model")["run_key"]
+    if len(failing):
+        same = pl.concat([same, same_failures(model_calls(frames, failing), params)])
     return (
         each_once(same, failures_in_a_row(tools, params))
         .sort("run_key", "first_step", "last_step", "failure_kind")
@@ -47,13 +50,15 @@ def each_once(same: pl.DataFrame, mixed: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([same.join(inside, on=["run_key", "steps"], how="anti"), mixed])
 
 
-def troubled(frames: Frames, kind: str, params: ToolErrors) -> pl.Series:
-    """Runs with failures enough for a cascade: so many of one tool and kind, or so many at all, in as many turns."""
-    failed = frames.rows(f"kind = '{kind}' AND failed", ["tool: hash(tool_name)", "failure: hash(failure_kind)"])
+def troubled(frames: Frames, params: ToolErrors) -> pl.DataFrame:
+    """Runs (`run_key`) with failures enough for a cascade among the calls of one `kind`: so many of one tool and kind of
+    failure, or so many at all, in as many turns."""
+    columns = ["kind: kind::VARCHAR", "tool: hash(tool_name)", "failure: hash(failure_kind)"]
+    failed = frames.rows("kind IN ('tool', 'model') AND failed", columns)
     # Without recorded model calls each step is a turn of its own, so there places are counted.
     place = pl.when(turn=0).then(-pl.col("step")).otherwise("turn")
-    same = place.n_unique().over("run_key", "tool", "failure") >= params.same_failure_calls
-    return failed.filter(same | (place.n_unique().over("run_key") >= params.failed_calls))["run_key"]
+    same = place.n_unique().over("run_key", "kind", "tool", "failure") >= params.same_failure_calls
+    return failed.filter(same | (place.n_unique().over("run_key", "kind") >= params.failed_calls))
 
 
 def tool_calls(frames: Frames, runs: pl.Series) -> pl.DataFrame:

@@ -90,12 +90,13 @@ def alone(stretches: pl.DataFrame, story: pl.DataFrame) -> pl.DataFrame:
         # Parallel calls of one turn come in any order, and twice the same is once.
         .unique(["stretch_key", "turn", "same"], keep="first", maintain_order=True)
     )
-    same = pl.col("same")
-    comes_round = [
-        (same == same.shift(p)).slice(p).fill_null(False).all() & (pl.len() > 2 * p)
-        for p in range(1, LONGEST_PERIOD + 1)
-    ]
-    shape = within.group_by("stretch_key").agg(
+    same, place = pl.col("same"), pl.int_range(pl.len()).over("stretch_key")
+    periods = range(1, LONGEST_PERIOD + 1)
+    comes_round = [pl.col(f"every_{p}").all() & (pl.len() > 2 * p) for p in periods]
+    shape = within.with_columns(
+        ((same == same.shift(p)).fill_null(False) | (place < p)).alias(f"every_{p}") for p in periods
+    )
+    shape = shape.group_by("stretch_key").agg(
         cycle=pl.any_horizontal(comes_round[1:]) & ~comes_round[0],
         other_calls=(pl.col("call_key").ne_missing(pl.col("own"))).sum(),
     )

@@ -19,6 +19,8 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     params = policy.stuck
     long_enough = frames.model_calls.filter(pl.col("output_chars") >= params.output_chars)
     suspects = recurring(long_enough, ("loose_output_key",), params.same_output_repeats)
+    if suspects.is_empty():
+        return pl.DataFrame()
     return (
         answers(frames, suspects)
         .filter(pl.col("output_chars") >= params.output_chars, pl.col("loose_output_key").is_not_null())
