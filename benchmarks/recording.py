@@ -1,4 +1,4 @@
-"""What recording costs, as ratios measured in one run. Usage: python -m benchmarks.recording [rounds]
+"""What recording costs, as ratios measured in one run. Usage: python -m benchmarks.recording [rounds] [messages]
 
 Unit 1.0: two OpenTelemetry SDK spans, `json.dumps` of their content, batch processor with an exporter that does nothing. Everything is CPU
 time of the whole process, background threads included; variants take turns, and the median of the rounds counts.
@@ -28,14 +28,21 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 PAIRS = 400
 CALLS = 150
 TEXT = "The build failed in step 3: module not found, expected at src/app/main.py, line 42; see the log for details. "
-HISTORY = [{"role": "user" if i % 2 == 0 else "assistant", "content": (f"{i}. " + TEXT * 10)[:1000]} for i in range(3)]
+HISTORY: list[dict[str, str]] = []
 ANSWER = (TEXT * 10)[:990]
 TURNS = itertools.count(10_000)
 RESULT = {"files": [f"src/app/module_{i}.py" for i in range(10)], "total": 10}
 
 
+def remember(count: int) -> None:
+    """Fills the history with `count` messages of 1,000 characters."""
+    HISTORY[:] = [
+        {"role": "user" if i % 2 == 0 else "assistant", "content": (f"{i}. " + TEXT * 10)[:1000]} for i in range(count)
+    ]
+
+
 def messages() -> list[dict[str, str]]:
-    """What a model call is sent: three messages from before and a new one, of 1,000 characters each."""
+    """What a model call is sent: the messages from before and a new one, of 1,000 characters each."""
     return [*HISTORY, {"role": "user", "content": f"{next(TURNS)}. {ANSWER}"}]
 
 
@@ -138,7 +145,8 @@ def compare(
 
 def main() -> None:
     """Prints the ratios."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+    rounds, sent = (int(n) for n in (*sys.argv[1:], *("15", "4")[len(sys.argv) - 1 :]))
+    remember(sent - 1)
     os.environ.pop("ANTHROPIC_OPEN_TELEMETRY_TRACES_CONTENT_MODE", None)
     import instrument
 
@@ -155,7 +163,7 @@ def main() -> None:
         pairs = compare({"floor": floor(elsewhere), "decorators": decorated()}, PAIRS, rounds, elsewhere.force_flush)
         print(
             f"floor: {pairs['floor']:.0f} us a pair of spans with {sum(len(str(m)) for m in messages())} characters of messages, "
-            "of which a quarter is new in each call"
+            f"of which 1 in {sent} is new in each call"
         )
         print(
             f"decorators into the journal, checkpoints off: {pairs['decorators'] / pairs['floor']:.2f} of it (goal: at most 1.3)"
