@@ -16,9 +16,10 @@ from msgspec import Meta
 
 from instrument.errors import PolicyError
 
-Count = Annotated[int, Meta(ge=1)]
+# The upper ends are beyond any use, and keep every threshold exact in the floating point of monitoring systems.
+Count = Annotated[int, Meta(ge=1, le=10**9)]
 Share = Annotated[float, Meta(gt=0, le=1)]
-Money = Annotated[float, Meta(gt=0)]
+Money = Annotated[float, Meta(gt=0, le=1e9)]
 
 
 class ToolErrors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,6 +108,7 @@ class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         float,
         Meta(
             gt=0,
+            le=1e6,
             description="Robust standard deviations (1.4826 MAD of log cost) above the median of its group that make a run an outlier.",
         ),
     ] = 3.5
@@ -114,6 +116,7 @@ class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         float,
         Meta(
             gt=1,
+            le=1e6,
             description="An outlier costs at least this many times the median of its group, however even the group is.",
         ),
     ] = 3.0
@@ -133,6 +136,7 @@ class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         float,
         Meta(
             gt=1,
+            le=1e6,
             description="Times the median (or `run_usd`) from which an expensive run is an error and no longer a warning.",
         ),
     ] = 10.0
