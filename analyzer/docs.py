@@ -16,12 +16,12 @@ import msgspec
 
 from analyzer.cli import parser
 from analyzer.commands.store import opened
-from analyzer.demo import samples_folder
 from analyzer.detectors import DETECTORS
 from analyzer.report.detector_page import detector_page
 from analyzer.report.policy_table import policy_table
 from analyzer.report.text import Look, as_text
 from analyzer.run import judge
+from analyzer.samples import samples_folder
 from instrument.policy import Policy
 from instrument.prices import ModelRates, Prices
 from instrument.store.schema import MACROS, TABLES, VERSION, Table

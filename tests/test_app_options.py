@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from analyzer.pages.options import Options, parse, samples
+from analyzer.pages.options import Options, parse
 from analyzer.pages.serve import app_path, command
+from analyzer.samples import samples_folder
 
 
 @pytest.mark.parametrize(
@@ -19,8 +20,8 @@ from analyzer.pages.serve import app_path, command
         (["a.jsonl", "b"], {"FLYBALL_DB": "c.duckdb"}, Options(paths=("a.jsonl", "b"))),
         ([], {"FLYBALL_DB": "c.duckdb"}, Options(db=Path("c.duckdb"))),
         (["--db", "a.duckdb"], {"FLYBALL_DB": "c.duckdb"}, Options(db=Path("a.duckdb"))),
-        ([], {"FLYBALL_DB": ""}, Options(paths=(str(samples()),))),
-        ([], {}, Options(paths=(str(samples()),))),
+        ([], {"FLYBALL_DB": ""}, Options(paths=(str(samples_folder()),))),
+        ([], {}, Options(paths=(str(samples_folder()),))),
     ],
 )
 def test_what_is_opened(arguments: list[str], environment: dict[str, str], expected: Options) -> None:

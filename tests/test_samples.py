@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from analyzer.demo import samples_folder
 from analyzer.readers import load, resolve
 from analyzer.report.as_json import as_json
 from analyzer.run import judge
+from analyzer.samples import samples_folder
 from instrument.policy import Policy
 from instrument.store.connect import reading
 

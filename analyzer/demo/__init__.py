@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from analyzer.samples import samples_folder
 from instrument.prices import Prices
-
-
-def samples_folder() -> Path:
-    """The bundled samples: inside an installed wheel, or beside the packages in a checkout."""
-    package = Path(__file__).parents[1] / "sample_traces"
-    return package if package.is_dir() else package.parents[1] / "sample_traces"
 
 
 def prepare(database: Path) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from analyzer.demo.recording import record_all
 from analyzer.demo.scenarios import scenarios
-
-FOLDER = Path(__file__).parents[2] / "sample_traces"
+from analyzer.samples import samples_folder
 
 
 def write(folder: Path) -> list[Path]:
@@ -23,4 +22,4 @@ def write(folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    write(FOLDER)
+    write(samples_folder())

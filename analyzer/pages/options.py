@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SAMPLES = "sample_traces"
+from analyzer.samples import NAME, samples_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Options:
         if self.db:
             return self.db.name
         names = [Path(path).name or path for path in self.paths]
-        return "sample traces" if names == [SAMPLES] else ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
+        return "sample traces" if names == [NAME] else ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
@@ -44,11 +44,4 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     if given.paths:
         return Options(paths=tuple(given.paths))
     db = given.db or (Path(environment["FLYBALL_DB"]) if environment.get("FLYBALL_DB") else None)
-    return Options(db=db) if db else Options(paths=(str(samples()),))
-
-
-def samples() -> Path:
-    """Where the bundled traces are: beside app.py in a clone, inside the package in a wheel."""
-    package = Path(__file__).resolve().parents[1]
-    inside = package / SAMPLES
-    return inside if inside.is_dir() else package.parent / SAMPLES
+    return Options(db=db) if db else Options(paths=(str(samples_folder()),))
