@@ -27,7 +27,7 @@ from instrument.store.schema import MACROS, TABLES
 ROUNDS = 5
 
 # Shaped like the recorded coding agents in the project's test data: some twenty turns a run, one or two tools a turn, a dozen tools, one
-# call in twenty-five failing. Of a hundred runs two loop, one fails the same way again and again, one fills its context and one is far
+# call in twenty-five failing. Of a hundred runs three loop, one fails the same way again and again, two fill their context and one is far
 # dearer than the rest; recorded runs have fewer findings.
 _ROWS = """
 INSERT INTO spans BY NAME
@@ -42,7 +42,7 @@ WITH runs AS (
     UNION ALL SELECT r, t + 1, 3, 'tool', dice, turns FROM turns WHERE t < turns - 1 AND hash(r, t) % 3 = 0
 ), placed AS (
     SELECT *, row_number() OVER (PARTITION BY r ORDER BY turn, part) - 1 AS step,
-        dice < 2 AND turn BETWEEN 3 AND 12 AND part = 2 AS loops,
+        dice < 3 AND turn BETWEEN 3 AND 12 AND part = 2 AS loops,
         (dice = 4 AND turn > 4 OR hash(r, turn, part, 5) % 25 = 0) AND kind = 'tool' AS fails
     FROM calls
 )
@@ -57,7 +57,7 @@ SELECT (r * 100 + step)::BIGINT AS span_key, r::INT AS run_key, step::INT AS ste
     if(fails, 'ToolError: file … not found ' || if(dice = 4, 0, hash(r, step, 9) % 50), NULL) AS failure_kind,
     if(kind = 'model', 'claude-sonnet-4-5', NULL) AS request_model,
     if(kind = 'model', 'claude-sonnet-4-5-20250929', NULL) AS response_model,
-    if(kind = 'model', (2000 + turn * if(dice = 10, 6000, 1500))::BIGINT, NULL) AS input_tokens,
+    if(kind = 'model', (2000 + turn * if(dice IN (10, 11), 6000, 1500))::BIGINT, NULL) AS input_tokens,
     if(kind = 'model', (100 + hash(r, turn, 3) % 400)::BIGINT, NULL) AS output_tokens,
     if(kind = 'model', 'complete', NULL) AS usage_state,
     if(kind = 'model', 0.01 + turn * if(dice = 20, 0.05, 0.002), NULL) AS cost_usd,

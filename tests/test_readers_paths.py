@@ -125,3 +125,17 @@ def test_progress_hears_of_every_byte(tmp_path: Path) -> None:
     heard: list[int] = []
     read(resolve([str(path)]).sources, Kept(), advance=heard.append)
     assert sum(heard) == path.stat().st_size
+
+
+def test_a_damaged_database_that_the_user_named_is_still_taken_for_one(tmp_path: Path) -> None:
+    """So that opening it says how to bring its journal into a new one; found in a folder, the same bytes are just no trace."""
+    (tmp_path / "broken.duckdb").write_bytes(b"garbage")
+    assert resolve([str(tmp_path / "broken.duckdb")]).databases == [tmp_path / "broken.duckdb"]
+    assert resolve([str(tmp_path)]).databases == []
+
+
+def test_texts_about_the_files_of_a_folder_are_passed_over_unless_named(tmp_path: Path) -> None:
+    for name in ("README", "LICENSE.txt", "notes.md", "trace.jsonl"):
+        (tmp_path / name).write_bytes(b"{}")
+    assert [Path(s.path).name for s in resolve([str(tmp_path)]).sources] == ["trace.jsonl"]
+    assert [Path(s.path).name for s in resolve([str(tmp_path / "notes.md")]).sources] == ["notes.md"]

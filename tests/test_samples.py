@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,20 @@ def test_every_sample_is_listed_here_and_in_the_readme():
     assert {name_of(p) for p in SAMPLES} == set(MUST_FIND)
     readme = (samples_folder() / "README.md").read_text("utf-8")
     assert [p.name for p in SAMPLES if f"`{p.name}`" not in readme] == []
+
+
+def test_every_number_the_readme_promises_is_in_the_golden_file():
+    promised = dict(
+        re.findall(
+            r"^\| `([^`]+)` \|[^|]*\| ([^|]*) \|$", (samples_folder() / "README.md").read_text("utf-8"), re.MULTILINE
+        )
+    )
+    assert set(promised) == {p.name for p in SAMPLES}
+    for file, words in promised.items():
+        golden = json.loads((GOLDEN / f"{file.split('.')[0]}.json").read_text("utf-8"))
+        said = " ".join([f["message"] for f in golden["findings"]] + [str(v) for v in golden["totals"].values()])
+        for number in re.findall(r"\d[\d,.]*\d|\d", words):
+            assert re.search(rf"(?<![\d.,]){re.escape(number)}(?!\d|,\d)", said), (file, number)
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=name_of)
