@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -20,6 +20,19 @@ from instrument.errors import PolicyError
 Count = Annotated[int, Meta(ge=1, le=10**9)]
 Share = Annotated[float, Meta(gt=0, le=1)]
 Money = Annotated[float, Meta(gt=0, le=1e9)]
+Seconds = Annotated[float, Meta(gt=0, le=1e9)]
+
+
+class Guards(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Live guards."""
+
+    mode: Annotated[
+        Literal["enforce", "observe", "off"],
+        Meta(
+            description="`enforce` the policy while a run goes on, `observe` and record what would have been done, or do nothing "
+            "(`off`). Limits, budgets and time-outs hold in any case."
+        ),
+    ] = "enforce"
 
 
 class ToolErrors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,6 +52,13 @@ class ToolErrors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Count,
         Meta(description="Failed turns from which a cascade that nothing ended is an error and no longer a warning."),
     ] = 6
+    tool_timeout_seconds: Annotated[
+        Seconds, Meta(description="A tool call that takes longer is given up, unless the tool has a limit of its own.")
+    ] = 120.0
+    breaker_seconds: Annotated[
+        Seconds,
+        Meta(description="How long a tool whose failures look temporary is refused, before one call may try it again."),
+    ] = 30.0
 
 
 class Loops(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,6 +74,43 @@ class Loops(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     same_call_gap_turns: Annotated[
         Count, Meta(description="Turns after which asking the same again is no longer part of the same loop.")
     ] = 8
+    poll_seconds: Annotated[
+        Seconds,
+        Meta(description="A repeated call runs again when it last ran so long ago: its answer may be another by then."),
+    ] = 10.0
+    cycle_repeats: Annotated[
+        Count, Meta(description="Rounds of the same two or more calls with the same results, that make a cycle.")
+    ] = 3
+    cycle_error_repeats: Annotated[
+        Count, Meta(description="Rounds from which a cycle is an error and no longer a warning.")
+    ] = 5
+    cycle_calls: Annotated[int, Meta(ge=2, le=64, description="Calls in the longest cycle that is looked for.")] = 8
+    near_repeats: Annotated[
+        Count,
+        Meta(
+            description="Turns in which one question in other words (another nonce, date, page or order of words) "
+            "gave the same result, that make a loop."
+        ),
+    ] = 5
+    near_error_repeats: Annotated[
+        Count, Meta(description="Repeats from which such a loop is an error and no longer a warning.")
+    ] = 10
+    checkpoint_calls: Annotated[
+        Count,
+        Meta(
+            description="After so many tool calls the model is asked for its progress; "
+            "if none of them brought a result that was new, the run is stopped."
+        ),
+    ] = 25
+    turns: Annotated[Count, Meta(description="Model calls of one run; the last one is for the final answer.")] = 50
+    tool_calls: Annotated[Count, Meta(description="Tool calls of one run.")] = 250
+    run_seconds: Annotated[
+        Seconds, Meta(description="Wall-clock time of one run, after which the final answer is asked for.")
+    ] = 1800.0
+    parallel_tools: Annotated[Count, Meta(description="Tool calls of one turn that run at the same time.")] = 8
+    final_answer_tokens: Annotated[
+        Count, Meta(description="Output tokens for the final answer that is asked for when a guard stops the run.")
+    ] = 1024
 
 
 class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,6 +131,33 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         dict[str, Annotated[int, Meta(ge=1)]],
         Meta(description="Context windows in tokens by model name, where ours are wrong or missing."),
     ] = {}
+    compact_share: Annotated[
+        Share, Meta(description="Share of the window from which the conversation is compacted before it goes on.")
+    ] = 0.8
+    compaction: Annotated[
+        Literal["auto", "edit", "summary", "off"],
+        Meta(
+            description="How: `edit` by the API's context editing, `summary` by a summary that a model writes, "
+            "`auto` by editing where the model has it, `off` not at all."
+        ),
+    ] = "auto"
+    summary_model: Annotated[
+        str, Meta(description="Model that writes the summary, a cheaper one for example; empty: the run's own.")
+    ] = ""
+    summary_tokens: Annotated[Count, Meta(description="Output tokens of a summary at most.")] = 2048
+    keep_turns: Annotated[Count, Meta(description="Turns at the end that compaction leaves word for word.")] = 3
+    result_chars: Annotated[
+        Annotated[int, Meta(ge=200, le=10**9)],
+        Meta(
+            description="A longer tool result is cut in the middle; the whole of it stays where the agent can fetch it."
+        ),
+    ] = 50_000
+    count_tokens: Annotated[
+        Literal["never", "near"],
+        Meta(
+            description="Whether the API counts the tokens of a request when our estimate comes near a limit (`near`)."
+        ),
+    ] = "never"
 
 
 class UnknownTools(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,6 +169,20 @@ class UnknownTools(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     error_calls: Annotated[
         Count, Meta(description="Calls from which the report is an error: the model does not learn from the refusal.")
     ] = 3
+
+
+class InvalidArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Calls whose arguments do not fit the tool."""
+
+    calls: Annotated[
+        Count,
+        Meta(
+            description="Turns in which one tool was called with arguments that do not fit its schema, from which it is reported."
+        ),
+    ] = 2
+    error_calls: Annotated[
+        Count, Meta(description="Turns from which the report is an error: the model does not learn from the refusal.")
+    ] = 4
 
 
 class Stuck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,6 +197,27 @@ class Stuck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     output_chars: Annotated[
         Count, Meta(description="Answers shorter than this are not compared: 'Done.' twice is no stuck state.")
     ] = 20
+    empty_answers: Annotated[
+        Count, Meta(description="Answers in a row with neither words nor a tool call that make a stuck state.")
+    ] = 2
+    idle_answers: Annotated[
+        Count,
+        Meta(
+            description="Answers in a row that announce an action and take none, after which the last one is taken as it is."
+        ),
+    ] = 2
+    null_input_calls: Annotated[
+        Count,
+        Meta(
+            description="Turns in a row in which a tool was called with nothing but empty values, that make a stuck state."
+        ),
+    ] = 3
+    null_input_error_calls: Annotated[
+        Count, Meta(description="Turns from which that is an error and no longer a warning.")
+    ] = 5
+    continuations: Annotated[
+        Count, Meta(description="How often an answer that was cut at its token limit is continued.")
+    ] = 2
 
 
 class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -141,16 +260,83 @@ class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = 10.0
 
+    run_limit_usd: Annotated[
+        Money | None,
+        Meta(
+            description="US dollars that one run may cost, its sub-agents included; no request is sent that could cross it."
+        ),
+    ] = 10.0
+    user_day_limit_usd: Annotated[
+        Money | None,
+        Meta(description="US dollars that all runs of one user may cost in one UTC day; needs a user and a ledger."),
+    ] = None
+    unknown_price: Annotated[
+        Literal["refuse", "warn"],
+        Meta(
+            description="What a budget does with a model whose price is not known: `refuse` the call, or `warn` and go on uncounted."
+        ),
+    ] = "warn"
+    min_output_tokens: Annotated[
+        Count, Meta(description="A request is not worth sending when less output than this would fit the budget.")
+    ] = 256
+    reservation_seconds: Annotated[
+        Seconds, Meta(description="After this time a reservation whose process has died is released.")
+    ] = 900.0
+
+
+class Review(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Human review of expensive requests."""
+
+    over_usd: Annotated[
+        Money | None,
+        Meta(
+            description="A run asks before it spends more than this many US dollars, and again after each further amount of that size."
+        ),
+    ] = None
+    timeout_seconds: Annotated[Seconds, Meta(description="How long a run waits for an answer.")] = 3600.0
+    on_timeout: Annotated[
+        Literal["deny", "approve", "pause"],
+        Meta(
+            description="What no answer means; `pause` ends the run so that another process can resume it once there is one."
+        ),
+    ] = "deny"
+
+
+class ModelCalls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Requests to the model that fail."""
+
+    retries: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=100,
+            description="How often a request is sent again after an error that may pass (408, 409, 429, 5xx, no connection).",
+        ),
+    ] = 2
+    retry_seconds: Annotated[
+        Seconds,
+        Meta(
+            description="Wait before the first retry, unless the server names one; doubled each time, at most 16 times this."
+        ),
+    ] = 0.5
+    timeout_seconds: Annotated[
+        Seconds, Meta(description="A request is given up when the server has been silent for so long.")
+    ] = 600.0
+
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All thresholds. `Policy()` is the default policy."""
 
+    guards: Guards = Guards()
     tool_errors: ToolErrors = ToolErrors()
     loops: Loops = Loops()
     context: Context = Context()
     unknown_tools: UnknownTools = UnknownTools()
+    invalid_arguments: InvalidArguments = InvalidArguments()
     stuck: Stuck = Stuck()
     cost: Cost = Cost()
+    review: Review = Review()
+    model_calls: ModelCalls = ModelCalls()
 
 
 def load_policy(path: Path | None = None, *, start: Path | None = None) -> Policy:

@@ -1,101 +1,13 @@
-"""What a tool call does to the world, judged by its name and, for shells, by its command: does it look, change something, or wait?
-
-A heuristic, and its only use is to excuse: a question asked again after something was changed is a new question. It
-therefore takes a call for a mere look unless the name says otherwise.
-"""
+"""What each tool call of some runs does to the world (`instrument.effects`), for whole frames."""
 
 from __future__ import annotations
-
-import re
-from enum import StrEnum
-from functools import lru_cache
-from typing import Final
 
 import polars as pl
 
 from analyzer.frames import Frames
+from instrument.effects import Effect, effect_of_command, effect_of_name
 
-
-class Effect(StrEnum):
-    """What a call does."""
-
-    LOOKS = "looks"
-    CHANGES = "changes"
-    WAITS = "waits"
-    COMMANDS = "commands"
-    """A shell or an interpreter: the command decides."""
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_CHANGING: Final = _words(
-    """
-    add append apply approve assign book buy cancel change charge clear click close commit complete configure
-    confirm copy create deactivate activate delete deploy disable drag drop edit enable exchange fill fix format
-    grant import insert install kill launch login logout make mark merge mkdir modify move multiedit navigate
-    notebookedit order pay patch place post press publish purchase push put reboot redo refactor refuel refund
-    register reject remove rename replace reply resend reset resolve resume restart restore revert rm rollback
-    save schedule scroll select send set start stop store submit subscribe suspend swap switch sync tap toggle
-    touch transfer type undo uninstall unset unsubscribe update upgrade upload upsert write
-    """
-)
-_LOOKING: Final = _words(
-    """
-    calculate cat check count describe diff explain fetch find get glob grep has inspect is list load lookup ls
-    peek query read search show stat status summarize think validate verify view
-    """
-)
-"""As the first word of a name these decide: `get_order` orders nothing."""
-_WAITING: Final = frozenset({"sleep", "wait", "delay", "pause"})
-_COMMANDING: Final = _words(
-    """
-    bash cmd code command commands exec execute interpreter ipython jupyter powershell python repl run sh shell
-    terminal zsh
-    """
-)
-_WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-_NOWHERE: Final = re.compile(r"[0-9&]*>+\s*(?:/dev/null|&\s*[0-9])")
-_WRITES: Final = re.compile(
-    r"""
-      (?:^|[^-=<>])>{1,2}\s*[\w./~$'"\\{]                                     # output into a file
-    | <<-?\s*\\?['"]?\w                                                        # a script or a file typed in
-    | \bsed\s+(?:-\w+\s+)*-\w*i | \b(?:perl|ruby)\s+-\w*i
-    | \b(?:tee|rm|mv|cp|mkdir|rmdir|touch|ln|chmod|chown|patch|truncate|kill|pkill|unzip|reboot|apply_patch|systemctl)\s
-    |
-    \bgit\s+(?:-C\s+\S+\s+)?(?:add|am|apply|checkout|cherry-pick|clean|clone|commit|merge|mv|pull|push|rebase|reset|restore|revert|rm|stash|switch)\b
-    |
-    \b(?:pip3?|npm|yarn|pnpm|uv|poetry|cargo|gem|go|apt|apt-get|brew|conda)\s+(?:-\w+\s+)*(?:install|i|add|remove|uninstall|update|upgrade|ci|sync|get)\b
-    | \bcurl\b[^\n|]*\s(?:-X\s*(?:POST|PUT|DELETE|PATCH)|-d\b|--data)
-    | \b(?:write_text|write_bytes|writelines|os\.remove|os\.rename|shutil)\b | \.write\( | \bopen\([^)\n]*['"][wax]b?\+?['"]
-    """,
-    re.VERBOSE,
-)
-_SLEEPS: Final = re.compile(r'^\W*(?:"?\w+"?\s*:\s*")?\s*sleep\s+[\d.]+\w?\W*$')
-
-
-@lru_cache(maxsize=4096)
-def effect_of_name(tool: str) -> Effect:
-    """What a tool of that name does."""
-    first, *others = [w.lower() for w in _WORDS.findall(tool)] or [""]
-    words = {first, *others}
-    if first in _LOOKING:
-        return Effect.LOOKS
-    if words & _CHANGING:
-        return Effect.CHANGES
-    if words & _WAITING:
-        return Effect.WAITS
-    return Effect.COMMANDS if words & _COMMANDING else Effect.LOOKS
-
-
-def effect_of_command(arguments: str | None) -> Effect:
-    """What the command in the arguments of a shell does. One that was not recorded may have done anything."""
-    if arguments is None:
-        return Effect.CHANGES
-    if _SLEEPS.match(arguments):
-        return Effect.WAITS
-    return Effect.CHANGES if _WRITES.search(_NOWHERE.sub(" ", arguments)) else Effect.LOOKS
+__all__ = ["Effect", "effects"]
 
 
 def effects(frames: Frames, calls: pl.DataFrame) -> pl.DataFrame:

@@ -15,6 +15,8 @@ def policy_table(section: Any) -> str:
 
 def _toml(field: msgspec.structs.FieldInfo) -> str:
     default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    if default is None:
+        return "(not set)"
     return str(default) if not isinstance(default, str) else f'"{default}"'
 
 
