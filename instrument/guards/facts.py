@@ -5,7 +5,7 @@ Keys are those of `instrument.sameness`; `None` means "not known" and is never t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from instrument.effects import Effect
@@ -95,15 +95,15 @@ class Intervention:
     action: Action
     reason: str
     """One sentence in the past tense, with the numbers."""
-    field: str = ""
+    setting: str = ""
     """The policy's field that decided, such as `loops.same_call_repeats`; empty where none did."""
     threshold: float | None = None
     value: float | None = None
-    """What was measured against `threshold`, in the unit of `field`."""
+    """What was measured against `threshold`, in the unit of `setting`."""
     advice: str = ""
     """What the model is told; empty where it is told nothing."""
     tool: str | None = None
     call_id: str | None = None
     turn: int = 0
-    observed: bool = field(default=False)
+    observed: bool = False
     """The policy's mode was `observe`: this is what would have been done."""
