@@ -17,6 +17,26 @@ import orjson
 
 _WORD = re.compile(r"\b[^\W\d]++\b")
 """A word that holds no digit."""
+_ANY_WORD = re.compile(r"\w+")
+_PASSING_NAMED = re.compile(
+    r'"(?:[a-z]{1,16}_)?(?:nonce|time_?stamp|request_?id|trace_?id|attempt|retry|retries|random|salt|seed|page|offset|cursor|skip)'
+    r'(?:_[a-z]{1,16})?":(?:"[^"]{0,200}"|[-\w.+]+)'
+)
+_PASSING_VALUES = re.compile(
+    r"""
+    (?<!\w)(?:
+      [0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}            # UUIDs
+    | \d{4}[-/]\d\d?[-/]\d\d?(?:[t\s]\d\d?:\d\d[\d:.]*(?:z|[-+]\d\d:?\d\d)?)?  # dates, with a time or without
+    | \d\d?:\d\d(?::\d\d(?:\.\d+)?)?                                         # times
+    | (?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{8,}                              # hashes
+    | \d{10,}(?:\.\d+)?                                                       # seconds since 1970 and finer
+    )(?!\w)
+    """,
+    re.VERBOSE,
+)
+"""Both: what changes between two askings of one question, in lower-case canonical JSON. Small numbers, names and ids are not in it: a
+batch over ten orders is ten questions."""
+_DIGIT = re.compile(r"\d")
 # Order matters: a quoted path is one value, and a number inside a path belongs to the path.
 _VALUES = re.compile(
     r"""
@@ -81,9 +101,9 @@ def call_key(tool: str | None, arguments: Any) -> int | None:
 
 
 def loose_call_key(tool: str | None, arguments: Any) -> int | None:
-    """The same question in other words: every word holding a digit left out (ids, dates, pages, nonces), the rest sorted.
+    """The same question in other words: nonces, dates, times and pages left out, the words sorted. Names, ids and numbers stay.
 
-    None where tool or arguments were not recorded, and where nothing but numbers is left to compare.
+    None where tool or arguments were not recorded, and where no word is left to compare.
     """
     return _loose_call_key(tool, canonical(arguments)) if tool and arguments is not None else None
 
@@ -101,7 +121,10 @@ def _call_key(tool: str, form: bytes) -> int:
 
 
 def _loose_call_key(tool: str, form: bytes) -> int | None:
-    words = sorted(_WORD.findall(form.decode("utf-8", "replace").lower()))
+    text = _PASSING_NAMED.sub(" ", form.decode("utf-8", "replace").lower())
+    if _DIGIT.search(text):
+        text = _PASSING_VALUES.sub(" ", text)
+    words = sorted(_ANY_WORD.findall(text))
     return key_of((tool + "\0" + " ".join(words)).encode("utf-8", "replace")) if words else None
 
 

@@ -138,7 +138,7 @@ SPANS: Final = Table(
         Column("declared", "BOOLEAN", "Whether the tool was among those declared in the request that asked for it."),
         Column("rejected", "VARCHAR", "Why the call never ran: `unknown_tool`, `invalid_arguments`, `blocked`."),
         Column("call_key", "UBIGINT", "Same tool and arguments, same key."),
-        Column("loose_call_key", "UBIGINT", "Same tool and words, same key: ids, numbers, dates and order left out."),
+        Column("loose_call_key", "UBIGINT", "Same tool and words, same key: nonces, dates, pages and order left out."),
         Column("result_key", "UBIGINT", "Same result, same key."),
         Column("result_chars", "BIGINT", "Length of the result in characters."),
         Column("output_key", "UBIGINT", "Same text answered by the model, same key; NULL where it answered no text."),
