@@ -181,6 +181,29 @@ class Call:
             tracing.complain(e)
         self._end()
 
+    def refused(self, text: str, why: str) -> None:
+        """The call never ran: `why` as `semconv.REJECTED` has it, and what the model read instead of a result."""
+        self._explain(text, semconv.REJECTED, why)
+
+    def answered_error(self, text: str, error_type: str) -> None:
+        """The function ended in an error that the model reads as a result."""
+        self._explain(text, semconv.ERROR_TYPE, error_type)
+
+    def _explain(self, text: str, name: str, value: str) -> None:
+        try:
+            self.span.set_attribute(name, value)
+            self.span.set_status(Status(StatusCode.ERROR, text[:LIMIT_CHARS]))
+        except Exception as e:  # noqa: BLE001 - as in `failed`
+            tracing.complain(e)
+        self.returned(text)
+
+    def event(self, name: str, attributes: Mapping[str, Any]) -> None:
+        """Adds an event to the span."""
+        try:
+            self.span.add_event(name, attributes)
+        except Exception as e:  # noqa: BLE001 - the host goes on, recorded or not
+            tracing.complain(e)
+
     def _end(self) -> None:
         try:
             if self._content is not None:

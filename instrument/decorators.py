@@ -119,12 +119,16 @@ def _decorator(fn: Any, operation: str, name: str | None, **given: str | None) -
 
 def _wrapped(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
     if inspect.isasyncgenfunction(fn):
-        return _async_generator(fn, spec)
-    if inspect.isgeneratorfunction(fn):
-        return _generator(fn, spec)
-    if inspect.iscoroutinefunction(fn):
-        return _coroutine(fn, spec)
-    return _function(fn, spec)
+        wrapper = _async_generator(fn, spec)
+    elif inspect.isgeneratorfunction(fn):
+        wrapper = _generator(fn, spec)
+    elif inspect.iscoroutinefunction(fn):
+        wrapper = _coroutine(fn, spec)
+    else:
+        wrapper = _function(fn, spec)
+    # With itself in it: `functools.wraps` copies this mark onto whatever somebody else wraps around it.
+    wrapper.__flyball_operation__ = (wrapper, spec.operation, spec.name)  # type: ignore[attr-defined]
+    return wrapper
 
 
 def _function(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:

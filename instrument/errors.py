@@ -7,6 +7,12 @@
     │   ├── StoreTooNew      written by a later flyball
     │   ├── StoreEmpty       made, but nothing could be written to it yet
     │   └── StoreForeign     not a flyball database, or damaged
+    ├── LedgerError          the ledger of budgets and reviews could not do it
+    │   ├── UnknownReview    it holds no such review
+    │   └── ReviewDecided    somebody has answered already
+    ├── RunError             a guarded run
+    │   ├── RunStopped       it ended otherwise than by an answer, and the caller wants to hear of it
+    │   └── ResumeError      it waits for a review and cannot go on
     └── UnreadableTrace      a file that holds no trace we can read
 
 A broken line inside a readable file is no error but an issue (`instrument.otlp.Issue`): data, counted and shown.
@@ -14,6 +20,7 @@ A broken line inside a readable file is no error but an issue (`instrument.otlp.
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 
@@ -70,6 +77,55 @@ class StoreEmpty(StoreError):
 
 class StoreForeign(StoreError):
     """The file is not a flyball database, or is damaged."""
+
+
+class LedgerError(FlyballError):
+    """The ledger at `where` (a path, or an address without its password) could not do what it was asked to do."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        self.where = where
+        super().__init__(f"{where}: {problem}")
+
+
+class UnknownReview(LedgerError):
+    """The ledger holds no review of this id."""
+
+    def __init__(self, where: str, review_id: str) -> None:
+        self.review_id = review_id
+        super().__init__(where, f"holds no review {review_id!r}; `flyball reviews list --all` shows those it holds")
+
+
+class ReviewDecided(LedgerError):
+    """A review is answered once; this one was `decision` by `decided_by` (empty: nobody gave a name) at `decided_at`, in UTC."""
+
+    def __init__(
+        self, where: str, review_id: str, *, decision: str, decided_by: str, decided_at: datetime | None
+    ) -> None:
+        self.review_id, self.decision, self.decided_by, self.decided_at = review_id, decision, decided_by, decided_at
+        who = f" by {decided_by}" if decided_by else ""
+        when = f" at {decided_at:%Y-%m-%d %H:%M:%S} UTC" if decided_at else ""
+        answered = "timed out" if decision == "timed_out" else f"was {decision}"
+        super().__init__(where, f"review {review_id!r} {answered}{who}{when}; an answer stands, so start the run again")
+
+
+class RunError(FlyballError):
+    """Something about a guarded run."""
+
+
+class RunStopped(RunError):
+    """A run ended for `stop_reason`; raised by `RunResult.raise_for_stop` only, and by calls that a run's guards refuse."""
+
+    def __init__(self, stop_reason: str, problem: str) -> None:
+        self.stop_reason = stop_reason
+        super().__init__(problem)
+
+
+class ResumeError(RunError):
+    """The run that waits for review `review_id` cannot go on."""
+
+    def __init__(self, review_id: str, problem: str) -> None:
+        self.review_id = review_id
+        super().__init__(f"{review_id}: {problem}")
 
 
 class UnreadableTrace(FlyballError):

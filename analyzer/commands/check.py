@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -107,15 +105,10 @@ def _write(report: Report, args: argparse.Namespace) -> None:
 
         sys.stdout.write(as_json(report))
         return
-    from analyzer.report.text import Look, as_text
+    from analyzer.commands.terminal import look
+    from analyzer.report.text import as_text
 
-    look = Look(width=shutil.get_terminal_size((80, 24)).columns, colour=_colourful(), everything=args.all)
-    sys.stdout.write(as_text(report, look, _next_steps(report, args.paths, args.db)))
-
-
-def _colourful() -> bool:
-    """Colour only for a terminal that has it and a user who wants it (https://no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    sys.stdout.write(as_text(report, look(everything=args.all), _next_steps(report, args.paths, args.db)))
 
 
 def _next_steps(report: Report, paths: Sequence[str], db: Path | None) -> list[tuple[str, str]]:

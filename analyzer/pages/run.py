@@ -14,7 +14,7 @@ from analyzer.report import charts
 from analyzer.views import conversation
 from analyzer.views import run as views
 from analyzer.views import runs as run_views
-from analyzer.windows import window_of
+from instrument.windows import window_of
 
 TURNS_PER_PAGE = 8
 SPANS_PER_PAGE = 60

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +15,8 @@ from rich.text import Text
 from analyzer.findings import Severity
 
 COLOURS: Final = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
+WIDEST: Final = 110
+"""Lines longer than this are hard to read, however wide the terminal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,24 @@ class Look:
     groups_shown: int = 10
     runs_shown: int = 3
     """Further runs named under a finding that several have."""
+
+
+def drawn(parts: Iterable[RenderableType], look: Look) -> str:
+    """The parts one below the other, as lines of at most `look.width` columns; text in them is never read as markup."""
+    out = io.StringIO()
+    console = Console(
+        file=out,
+        width=max(40, min(look.width, WIDEST)),
+        force_terminal=look.colour,
+        color_system="standard" if look.colour else None,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+    for part in parts:
+        console.print(part)
+    return "\n".join(line.rstrip() for line in out.getvalue().split("\n"))
 
 
 def titled(title: str) -> RenderableType:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
-from typing import Final
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
 from analyzer.findings import Outcome, Report, State
 from analyzer.report.amounts import share
 from analyzer.report.clean import one_line
 from analyzer.report.finding_text import findings_in_words
 from analyzer.report.headline import headline
-from analyzer.report.layout import Look, rows, titled
+from analyzer.report.layout import Look, drawn, rows, titled
 from analyzer.report.notes import issue_notes
 
 __all__ = ["Look", "as_text"]
-
-WIDEST: Final = 110
-"""Lines longer than this are hard to read, however wide the terminal."""
 
 
 def as_text(report: Report, look: Look, next_steps: Sequence[tuple[str, str]] = ()) -> str:
@@ -27,21 +22,7 @@ def as_text(report: Report, look: Look, next_steps: Sequence[tuple[str, str]] = 
 
     Nothing in a trace can do anything to the terminal: its text is made printable first and never read as markup.
     """
-    out = io.StringIO()
-    width = max(40, min(look.width, WIDEST))
-    console = Console(
-        file=out,
-        width=width,
-        force_terminal=look.colour,
-        color_system="standard" if look.colour else None,
-        markup=False,
-        highlight=False,
-        emoji=False,
-        legacy_windows=False,
-    )
-    for part in _parts(report, look, next_steps):
-        console.print(part)
-    return "\n".join(line.rstrip() for line in out.getvalue().split("\n"))
+    return drawn(_parts(report, look, next_steps), look)
 
 
 def _parts(report: Report, look: Look, next_steps: Sequence[tuple[str, str]]) -> Iterable[RenderableType]:

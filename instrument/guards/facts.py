@@ -70,6 +70,8 @@ class Outcome:
     """The failure may pass by itself: a time-out, a lost connection, an overloaded server."""
     rejected: str | None = None
     """`unknown_tool`, `invalid_arguments` or `blocked`."""
+    at_seconds: float | None = None
+    """When it ended, on the clock of `Call.at_seconds`; None: as if it had ended when it was asked."""
 
 
 @dataclass(frozen=True, slots=True)

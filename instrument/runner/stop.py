@@ -19,6 +19,9 @@ class StopReason(StrEnum):
     CANCELLED = "cancelled"
     """The caller gave up: a cancelled task, an abandoned stream, Ctrl-C."""
 
+    INTERNAL_ERROR = "internal_error"
+    """A defect of flyball's; the result's `error` says which."""
+
     TURN_LIMIT = "turn_limit"
     TOOL_CALL_LIMIT = "tool_call_limit"
     TIME_LIMIT = "time_limit"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Final, Literal, TypedDict, Unpack
 
 from instrument.testing.usage import Usage
 
@@ -28,6 +28,10 @@ _ERROR_TYPES = {
 _ERROR_MESSAGES = {"authentication_error": "invalid x-api-key", "overloaded_error": "Overloaded"}
 
 
+RAW_INPUT: Final = "raw input of the test kit"
+"""Key of a tool use in a `Reply`, for the text of its arguments in a stream; never sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """How an answer goes wrong on its way. Pieces are the events of a stream, or the two halves of a plain body."""
@@ -48,11 +52,12 @@ class Reply:
     """One assistant message. `content` holds blocks as on the wire; a tool use whose id is None gets the next free one.
 
     `stop_reason` None means `tool_use` if there is a tool use, else `end_turn`; `model` None means the request's.
+    `usage` None leaves it out of the answer, which the API never does.
     """
 
     content: tuple[dict[str, Any], ...] = ()
-    usage: Usage = field(default_factory=Usage)
-    stop_reason: StopReason | None = None
+    usage: Usage | None = field(default_factory=Usage)
+    stop_reason: StopReason | str | None = None
     model: str | None = None
     fault: Fault = field(default_factory=Fault)
 
@@ -71,8 +76,8 @@ class ErrorReply:
 class Settings(TypedDict, total=False):
     """What every reply can be told beside its content."""
 
-    usage: Usage
-    stop_reason: StopReason
+    usage: Usage | None
+    stop_reason: StopReason | str  # a text of tomorrow's API too
     model: str
 
 
@@ -83,16 +88,22 @@ def text(words: str, **settings: Unpack[Settings]) -> Reply:
 
 def tool_use(
     name: str,
-    input: Mapping[str, Any] | None = None,  # noqa: A002 - `input` and `id` are the API's own names
+    input: object = None,  # noqa: A002 - `input` and `id` are the API's own names
     *,
     text: str | None = None,
     id: str | None = None,  # noqa: A002
+    raw_input: str | None = None,
     **settings: Unpack[Settings],
 ) -> Reply:
-    """A reply that asks for one tool, after `text` if that is given. `together` makes parallel ones."""
+    """A reply that asks for one tool, after `text` if that is given. `together` makes parallel ones.
+
+    `input` should be an object; anything else that JSON has a form for is sent as it is. A stream spells the arguments out
+    as `raw_input`, if that is given, however broken its JSON.
+    """
     said = () if text is None else ({"type": "text", "text": text},)
-    call = {"type": "tool_use", "id": id, "name": name, "input": dict(input or {}), "caller": {"type": "direct"}}
-    return Reply((*said, call), **settings)
+    arguments = {} if input is None else dict(input) if isinstance(input, Mapping) else input
+    call = {"type": "tool_use", "id": id, "name": name, "input": arguments, "caller": {"type": "direct"}}
+    return Reply((*said, call if raw_input is None else call | {RAW_INPUT: raw_input}), **settings)
 
 
 def thinking(thoughts: str, *, signature: str = "c2lnbmF0dXJl", **settings: Unpack[Settings]) -> Reply:

@@ -13,8 +13,8 @@ from typing import Any
 
 from instrument.testing.exchanges import Exchange, recorded_exchanges
 from instrument.testing.faults import AnyReply
-from instrument.testing.replies import ErrorReply, Fault, Reply
-from instrument.testing.usage import context_tokens, estimated_tokens, usage_on_the_wire
+from instrument.testing.replies import RAW_INPUT, ErrorReply, Fault, Reply
+from instrument.testing.usage import Usage, context_tokens, estimated_tokens, usage_on_the_wire
 
 MESSAGES = "/v1/messages"
 COUNT_TOKENS = "/v1/messages/count_tokens"
@@ -71,11 +71,11 @@ class Issued:
     def message(self, reply: Reply, body: Mapping[str, Any]) -> dict[str, Any]:
         """The whole message for `reply` to a request with `body`."""
         content = [self._with_id(block) for block in reply.content]
-        usage = usage_on_the_wire(reply.usage, prompt_tokens=self.prompt_tokens(body), content=content)
+        counted = usage_on_the_wire(reply.usage or Usage(), prompt_tokens=self.prompt_tokens(body), content=content)
         message_id = f"msg_test_{next(self._messages):04d}"
-        self._context_tokens[message_id] = context_tokens(usage)
+        self._context_tokens[message_id] = context_tokens(counted)
         wants_tool = any(block["type"] == "tool_use" for block in content)
-        return {
+        message = {
             "model": reply.model or body.get("model"),
             "id": message_id,
             "type": "message",
@@ -84,8 +84,8 @@ class Issued:
             "stop_reason": reply.stop_reason or ("tool_use" if wants_tool else "end_turn"),
             "stop_sequence": None,
             "stop_details": None,
-            "usage": usage,
         }
+        return message if reply.usage is None else message | {"usage": counted}
 
     def _with_id(self, block: dict[str, Any]) -> dict[str, Any]:
         if block["type"] != "tool_use" or block["id"] is not None:
@@ -106,7 +106,12 @@ def answer(reply: AnyReply, body: Mapping[str, Any], issued: Issued, now: dateti
     headers = _headers_as(_recorded(200, streaming=streaming), request_id, now)
     if streaming:
         return _stream(200, headers, tuple(map(_event_bytes, events(message))), reply.fault)
-    return _plain(200, headers, _json(message), reply.fault)
+    return _plain(200, headers, _json(_without_raw(message)), reply.fault)
+
+
+def _without_raw(message: Mapping[str, Any]) -> dict[str, Any]:
+    blocks = [{key: value for key, value in block.items() if key != RAW_INPUT} for block in message["content"]]
+    return dict(message) | {"content": blocks}
 
 
 def token_count(body: Mapping[str, Any], issued: Issued, now: datetime) -> Answer:
@@ -117,11 +122,9 @@ def token_count(body: Mapping[str, Any], issued: Issued, now: datetime) -> Answe
 
 def events(message: Mapping[str, Any]) -> Iterator[Event]:
     """The events that stream `message`, in the order of the recorded streams."""
-    usage = message["usage"]
-    start_usage = {key: value for key, value in usage.items() if key != "output_tokens_details"}
-    # A stream that breaks off has told this placeholder and never the real number.
-    start_usage["output_tokens"] = min(1, usage["output_tokens"])
-    start = dict(message) | {"content": [], "stop_reason": None, "usage": start_usage}
+    start = dict(message) | {"content": [], "stop_reason": None}
+    if "usage" in message:
+        start["usage"] = _start_usage(message["usage"])
     yield "message_start", {"message": start}
     for index, block in enumerate(message["content"]):
         begun, deltas = _begun(block)
@@ -132,9 +135,19 @@ def events(message: Mapping[str, Any]) -> Iterator[Event]:
             yield "content_block_delta", {"index": index, "delta": delta}
         yield "content_block_stop", {"index": index}
     stop = {key: message[key] for key in ("stop_reason", "stop_sequence", "stop_details")}
-    end_usage = {key: value for key, value in usage.items() if key.endswith(("_tokens", "_details"))}
-    yield "message_delta", {"delta": stop, "usage": end_usage}
+    yield "message_delta", {"delta": stop} | ({"usage": _end_usage(message["usage"])} if "usage" in message else {})
     yield "message_stop", {}
+
+
+def _start_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+    start = {key: value for key, value in usage.items() if key != "output_tokens_details"}
+    # A stream that breaks off has told this placeholder and never the real number.
+    start["output_tokens"] = min(1, usage["output_tokens"])
+    return start
+
+
+def _end_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in usage.items() if key.endswith(("_tokens", "_details"))}
 
 
 def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -147,9 +160,10 @@ def _begun(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]
             signature = {"type": "signature_delta", "signature": block["signature"]}
             return block | {"thinking": "", "signature": ""}, [*deltas, signature]
         case "tool_use":
-            arguments = json.dumps(block["input"]) if block["input"] else ""
+            arguments = block.get(RAW_INPUT, json.dumps(block["input"]) if block["input"] else "")
             parts = ["", *_parts(arguments)]
-            return block | {"input": {}}, [{"type": "input_json_delta", "partial_json": part} for part in parts]
+            begun = {key: value for key, value in block.items() if key != RAW_INPUT} | {"input": {}}
+            return begun, [{"type": "input_json_delta", "partial_json": part} for part in parts]
     return block, []
 
 

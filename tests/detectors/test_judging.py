@@ -8,7 +8,7 @@ from analyzer.detectors.changes import Effect, effect_of_command, effect_of_name
 from analyzer.detectors.detector import LABELS, SAID
 from analyzer.findings import State
 from analyzer.run import judge
-from analyzer.windows import window_of
+from instrument.windows import window_of
 from instrument.otlp import Issue
 from instrument.policy import Cost, Loops, Policy
 from instrument.store.connect import in_memory

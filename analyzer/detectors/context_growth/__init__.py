@@ -11,7 +11,7 @@ from analyzer.detectors.context_growth.filling import fillings
 from analyzer.detectors.context_growth.overflow import OVERFLOWED
 from analyzer.detectors.detector import Detector, Sight, plural
 from analyzer.frames import Frames
-from analyzer.windows import window_of
+from instrument.windows import window_of
 from instrument.policy import Context, Policy
 
 _MODEL: Final = ("run_key", "model")

@@ -1,0 +1,26 @@
+"""The last things of a run, in order or cut short."""
+
+from __future__ import annotations
+
+from instrument.runner.loop import Loop
+from instrument.runner.result import RunResult
+from instrument.runner.services import Services
+from instrument.runner.stop import StopReason
+from instrument.runner.wants import Settle
+
+
+def ended(loop: Loop) -> RunResult:
+    """The result of a run that has come to its end; its span ends with it."""
+    result = loop.result()
+    loop.run.stop = result.stop_reason
+    loop.run.ended(result.answer, result.status)
+    return result
+
+
+def abandoned(loop: Loop, services: Services) -> None:
+    """The caller has gone: nothing stays reserved, and the record says why there is no answer."""
+    held = loop.asking.abandoned
+    if held is not None and held.reservation is not None:
+        services.settle(Settle(held.reservation, held.usd))
+    loop.run.stop = StopReason.CANCELLED
+    ended(loop)
