@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from instrument.runner.manual import GuardedRun
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,6 +34,9 @@ class Run:
 NOBODY: Final = Run()
 current_run: ContextVar[Run] = ContextVar("flyball_run", default=NOBODY)
 """What our own decorators and the two functions below have set. Spans of other libraries inherit it through the context too."""
+
+guarding: ContextVar[GuardedRun | None] = ContextVar("flyball_guarding", default=None)
+"""The `instrument.run` around the code that is running; decorated tools and models ask it."""
 
 
 @contextlib.contextmanager

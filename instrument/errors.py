@@ -12,6 +12,7 @@
     │   └── ReviewDecided    somebody has answered already
     ├── RunError             a guarded run
     │   ├── RunStopped       it ended otherwise than by an answer, and the caller wants to hear of it
+    │   ├── CallRefused      a decorated tool that the guards did not let run
     │   └── ResumeError      it waits for a review and cannot go on
     └── UnreadableTrace      a file that holds no trace we can read
 
@@ -118,6 +119,14 @@ class RunStopped(RunError):
     def __init__(self, stop_reason: str, problem: str) -> None:
         self.stop_reason = stop_reason
         super().__init__(problem)
+
+
+class CallRefused(RunError):
+    """A tool decorated with `@instrument.tool` was not run; the text is what the model should read instead of a result."""
+
+    def __init__(self, tool: str, text: str) -> None:
+        self.tool = tool
+        super().__init__(text)
 
 
 class ResumeError(RunError):

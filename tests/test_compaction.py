@@ -220,8 +220,7 @@ def test_results_are_cut_before_what_people_said() -> None:
 
 
 def test_context_edits_are_what_the_sdk_sends() -> None:
-    with ModelServer([reply("Done.")]) as server:
-        client = anthropic.Anthropic(api_key="test", base_url=server.url)
+    with ModelServer([reply("Done.")]) as server, anthropic.Anthropic(api_key="test", base_url=server.url) as client:
         edits = context_edits(trigger_tokens=50_000, keep_tool_uses=3)
         client.beta.messages.create(
             model="claude-opus-5-5", max_tokens=5, messages=[{"role": "user", "content": "Hi"}], **edits
@@ -262,10 +261,12 @@ def test_other_errors_are_no_overflow(status: int, message: str) -> None:
     ],
 )
 def test_an_overflow_is_known_by_the_exception_of_the_sdk(failure: Any, expected: bool) -> None:
-    with ModelServer([failure]) as server:
-        client = anthropic.Anthropic(api_key="test", base_url=server.url, max_retries=0)
-        with pytest.raises(anthropic.APIStatusError) as raised:
-            client.messages.create(model="m", max_tokens=5, messages=[{"role": "user", "content": "Hi"}])
+    with (
+        ModelServer([failure]) as server,
+        anthropic.Anthropic(api_key="test", base_url=server.url, max_retries=0) as client,
+        pytest.raises(anthropic.APIStatusError) as raised,
+    ):
+        client.messages.create(model="m", max_tokens=5, messages=[{"role": "user", "content": "Hi"}])
     assert overflow(raised.value) is expected
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import re
 import resource
 import signal
@@ -70,7 +69,6 @@ def test_what_is_kept_is_private_and_gone_after_close(tmp_path: Path) -> None:
 
 def test_what_is_kept_goes_with_its_owner_and_with_the_process_but_not_with_a_fork(tmp_path: Path) -> None:
     Spill(tmp_path).cut("x" * 1_000, 200)
-    gc.collect()
     assert list(tmp_path.iterdir()) == []
     program = (
         "import os, sys, pathlib; from instrument.spill import Spill; folder = pathlib.Path(sys.argv[1]); spill = Spill(folder);"
@@ -114,7 +112,8 @@ def test_a_disk_that_fills_up_leaves_no_half_of_a_file(tmp_path: Path) -> None:
     spill = Spill(tmp_path)
     spill.cut("x" * 1_000, 300)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file that grows too large is then an OSError, like a full disk
+    # A file that grows too large is then an OSError, like a full disk.
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
         cut = spill.cut("y" * 300_000, 300)

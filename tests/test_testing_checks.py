@@ -53,7 +53,7 @@ async def guarded_async(client: anthropic.AsyncAnthropic, prompt: str, tools: An
 
 
 def make_guarded(client: anthropic.Anthropic, tools: Any) -> GuardedRunner:
-    return GuardedRunner(client, model="claude-sonnet-4-5", tools=tools)
+    return GuardedRunner(client, model="claude-haiku-4-5", tools=tools)
 
 
 SAID = {

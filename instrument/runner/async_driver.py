@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from typing import Any
 
 from instrument import tracing
@@ -15,6 +15,7 @@ from instrument.runner.ending import abandoned, ended
 from instrument.runner.events import Ended, Event, TextDelta, ThinkingDelta
 from instrument.runner.execution import arun_jobs
 from instrument.runner.loop import Loop
+from instrument.runner.run import Run
 from instrument.runner.services import Services
 from instrument.runner.wants import (
     Arrived,
@@ -35,7 +36,7 @@ from instrument.runner.wants import (
 
 async def follow(loop: Loop, services: Services, *, streaming: bool) -> AsyncIterator[Event]:
     """The events of a run, down to `Ended`; as the synchronous `follow`. Cancelled, it cancels what is under way and raises."""
-    hands = _Hands(loop, services)
+    hands = _Hands(loop.run, services)
     recorded, steps = loop.run.recorded, loop.steps()
     assert recorded is not None
     answer: Any = None
@@ -65,9 +66,20 @@ async def follow(loop: Loop, services: Services, *, streaming: bool) -> AsyncIte
     yield Ended(ended(loop))
 
 
+async def drive(steps: Generator[Want, Any, Any], run: Run, services: Services) -> Any:
+    """Does all that a part of a loop wants, for loops that are not ours; gives what it returns."""
+    hands, answer = _Hands(run, services), None
+    while True:
+        try:
+            want = steps.send(answer)
+        except StopIteration as stop:
+            return stop.value
+        answer = await hands.do(want)
+
+
 class _Hands:
-    def __init__(self, loop: Loop, services: Services) -> None:
-        self.loop, self.services = loop, services
+    def __init__(self, run: Run, services: Services) -> None:
+        self.run, self.services = run, services
 
     async def do(self, want: Want) -> Any:
         services = self.services
@@ -94,7 +106,7 @@ class _Hands:
                 return None
 
     async def _send(self, want: Send) -> Arrived | Failed:
-        left = None if want.deadline is None else max(0.0, want.deadline - self.loop.run.clock())
+        left = None if want.deadline is None else max(0.0, want.deadline - self.run.clock())
         try:
             api = calling.endpoint(self.services.client, want.betas)
             async with asyncio.timeout(left):
@@ -148,7 +160,7 @@ class _Stream:
 
     async def pieces(self) -> AsyncIterator[TextDelta | ThinkingDelta]:
         """What is shown, as it comes."""
-        want, run = self._want, self._hands.loop.run
+        want, run = self._want, self._hands.run
         recorded, started = run.recorded, run.clock()
         assert recorded is not None
         try:
@@ -181,6 +193,6 @@ class _Stream:
     async def _next(self, events: Any) -> Any:
         """The next event, None at the end. Raises `TimeoutError` when the run's time is up."""
         deadline = self._want.deadline
-        left = None if deadline is None else max(0.0, deadline - self._hands.loop.run.clock())
+        left = None if deadline is None else max(0.0, deadline - self._hands.run.clock())
         async with asyncio.timeout(left):
             return await anext(events, None)

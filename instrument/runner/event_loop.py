@@ -109,7 +109,7 @@ class _Loop:
         self.thread = threads.start(self._serve)
 
     def is_alive(self) -> bool:
-        return not self._stopping and self._pid == os.getpid()
+        return not self._stopping and self._pid == os.getpid() and not self.loop.is_closed()
 
     def post(self, call: Callable[[], object]) -> None:
         with contextlib.suppress(RuntimeError):  # closed by now: nothing runs there any more
@@ -121,7 +121,9 @@ class _Loop:
 
     def _serve(self) -> None:
         try:
-            while not self._stopping:  # a tool may stop the loop, or raise SystemExit in a task that it leaked
+            while (
+                not self._stopping and not self.loop.is_closed()
+            ):  # a tool may stop the loop, or raise SystemExit in a task that it leaked
                 with contextlib.suppress(BaseException):
                     self.loop.run_forever()
             _wind_down(self.loop)

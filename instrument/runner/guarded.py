@@ -72,7 +72,7 @@ class GuardedRunner:
         clock: Callable[[], float] = time.monotonic,
         **request: Any,
     ) -> None:
-        self.policy, found = _policy(policy)
+        self.policy, found = given_policy(policy)
         self._prices = prices or found
         self._clock = clock
         self.name, self.user_id = name, user_id
@@ -181,7 +181,8 @@ class GuardedRunner:
         return async_driver.follow(loop, self._services, streaming=streaming)
 
 
-def _policy(given: Policy | str | os.PathLike[str] | None) -> tuple[Policy, Prices]:
+def given_policy(given: Policy | str | os.PathLike[str] | None) -> tuple[Policy, Prices]:
+    """A policy, with the prices of its file: given, at a path, or in the nearest `flyball.toml`. Raises `PolicyError`."""
     if isinstance(given, Policy):
         return given, Prices()
     path = None if given is None else Path(given)

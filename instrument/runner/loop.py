@@ -28,7 +28,7 @@ _MOST_OUTPUT: Final = 64_000
 _GO_ON: Final = "Your answer was cut off at the token limit. Go on exactly where it stopped."
 _CALL_CUT: Final = "Your tool call was cut off at the token limit and did not run. Make it again, shorter if you can."
 _CLOSE: Final = "Call `task_complete` when you are done or sure that you cannot go on; until then use the other tools."
-_FINAL: Final = "Do not call any more tools. Give your best final answer now, from what you know, and say what is missing or uncertain."
+FINAL: Final = "Do not call any more tools. Give your best final answer now, from what you know, and say what is missing or uncertain."
 _NO_ANSWER: Final = frozenset(
     {StopReason.MODEL_ERROR, StopReason.CONTEXT_OVERFLOW, StopReason.UNKNOWN_PRICE, StopReason.REVIEW_PENDING}
 )
@@ -224,7 +224,7 @@ class Loop:
             return
         if run.stop in _NO_ANSWER:
             return
-        self._say(f"{stop.advice} {_FINAL}".strip())
+        self._say(f"{stop.advice} {FINAL}".strip())
         reply = yield from self.asking.ask(self._last_body(), final=True)
         if isinstance(reply, dict):
             text = said(reply)

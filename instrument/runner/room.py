@@ -25,11 +25,19 @@ _ASSUMED_WINDOW: Final = 100_000
 
 
 class Room:
-    """Of one run. `body` makes the request for a list of messages."""
+    """Of one run. `body` makes the request for a list of messages; without `can_ask` there is no client to ask for anything."""
 
     def __init__(
-        self, run: Run, setup: Setup, asking: Asking, sizing: Sizing, body: Callable[[list[Any]], dict[str, Any]]
+        self,
+        run: Run,
+        setup: Setup,
+        asking: Asking,
+        sizing: Sizing,
+        body: Callable[[list[Any]], dict[str, Any]],
+        *,
+        can_ask: bool = True,
     ) -> None:
+        self._can_ask = can_ask
         self._run, self._setup, self._asking, self._sizing, self._body = run, setup, asking, sizing, body
         self._warned = False
         self.edits: dict[str, Any] = {}
@@ -76,7 +84,8 @@ class Room:
         run, context = self._run, self._run.policy.context
         if self.edits:
             return run.turns <= self._edited_at + 1
-        if context.compaction == "summary" or (context.compaction == "auto" and not (yield CanEdit(run.model))):
+        asks = context.compaction == "auto"
+        if context.compaction == "summary" or (asks and not (self._can_ask and (yield CanEdit(run.model)))):
             return False
         assert run.window is not None
         found = compaction.context_edits(
@@ -125,7 +134,7 @@ class Room:
 
     def _summary(self, messages: list[Any], cut: int) -> Generator[Want, Any, str | None]:
         run, context = self._run, self._run.policy.context
-        if context.compaction == "edit":
+        if context.compaction == "edit" or not self._can_ask:
             return None
         model = context.summary_model or run.model
         window = run.window if model == run.model else None

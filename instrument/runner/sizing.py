@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from instrument import sizes
-from instrument.billing import tokens
+from instrument.billing import cache_marks, tokens
 
 _UNBOUNDED_FACTOR: Final = 2
 _UNBOUNDED_TOKENS: Final = 50_000
@@ -21,6 +21,11 @@ class Sizing:
         self.marks = marks
         """Life times of the cache writes that requests ask for."""
         self._last: tuple[Mapping[str, Any], int, int] | None = None
+
+    def mark(self, body: Mapping[str, Any]) -> None:
+        """Looks for cache writes in a request that was not made here: in all but its older messages, which were looked at before."""
+        head = {name: value for name, value in body.items() if name != "messages"}
+        self.marks |= cache_marks(head) | cache_marks(list(body.get("messages") or ())[-2:])
 
     def answered(self, body: Mapping[str, Any], message: Mapping[str, Any]) -> None:
         """The API has said how large `body` was."""

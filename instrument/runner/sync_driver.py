@@ -14,6 +14,7 @@ from instrument.runner.ending import abandoned, ended
 from instrument.runner.events import Ended, Event
 from instrument.runner.execution import run_jobs
 from instrument.runner.loop import Loop
+from instrument.runner.run import Run
 from instrument.runner.services import Services
 from instrument.runner.wants import (
     Arrived,
@@ -37,7 +38,7 @@ def follow(loop: Loop, services: Services, *, streaming: bool) -> Generator[Even
 
     The span of the run is current while something is done, and never across a `yield`.
     """
-    hands = _Hands(loop, services)
+    hands = _Hands(loop.run, services)
     recorded, steps = loop.run.recorded, loop.steps()
     assert recorded is not None
     answer: Any = None
@@ -69,9 +70,20 @@ def follow(loop: Loop, services: Services, *, streaming: bool) -> Generator[Even
     yield Ended(ended(loop))
 
 
+def drive(steps: Generator[Want, Any, Any], run: Run, services: Services) -> Any:
+    """Does all that a part of a loop wants, for loops that are not ours; gives what it returns."""
+    hands, answer = _Hands(run, services), None
+    while True:
+        try:
+            want = steps.send(answer)
+        except StopIteration as stop:
+            return stop.value
+        answer = hands.do(want)
+
+
 class _Hands:
-    def __init__(self, loop: Loop, services: Services) -> None:
-        self._loop, self._services = loop, services
+    def __init__(self, run: Run, services: Services) -> None:
+        self._run, self._services = run, services
 
     def do(self, want: Want) -> Any:
         services = self._services
@@ -106,7 +118,7 @@ class _Hands:
 
     def stream(self, want: Send) -> Generator[Event, None, Arrived | Failed]:
         """Yields what is shown as it comes; returns the outcome."""
-        recorded, run = self._loop.run.recorded, self._loop.run
+        recorded, run = self._run.recorded, self._run
         assert recorded is not None
         started = run.clock()
         try:
