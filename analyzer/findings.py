@@ -80,6 +80,47 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuardAction:
+    """One thing that a guard did while the run went on, as recorded; None: not said."""
+
+    run_id: str
+    trace_id: str
+    span_id: str
+    """The tool call concerned, else the agent span."""
+    agent_name: str | None = None
+    step: int
+    turn: int
+    """Both as findings count them."""
+    guard: str
+    """Slug; that of the detector that finds the same, where there is one."""
+    action: str
+    """`nudge`, `block`, `stop`, or a measure of the runner's own (`retry`, `cut`, `compact`, ...)."""
+    reason: str | None = None
+    setting: str | None = None
+    """Field of the policy that decided."""
+    threshold: float | None = None
+    value: float | None = None
+    tool: str | None = None
+    observed: bool = False
+    """The policy only observed: nothing was done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """A guarded run that ended otherwise than by the model's answer."""
+
+    run_id: str
+    trace_id: str
+    agent_name: str | None = None
+    stop_reason: str
+    """`instrument.runner.stop.StopReason`; where a guard stopped the run, the guard's slug."""
+    status: str | None = None
+    cost_usd: float | None = None
+    limit_usd: float | None = None
+    """By the runner's own account, sub-agents included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
     """Sums over everything that was judged. Tokens and cost are of model calls only, each counted once."""
 
@@ -101,6 +142,11 @@ class Totals:
     wasted_cost_usd: float | None = None
     wasted_seconds: float | None = None
     """Union over findings: a turn that three findings name is counted once. None: there is waste and none of it has a known size."""
+    guarded_runs: int = 0
+    """Runs that recorded being under a guard."""
+    stopped_runs: int = 0
+    """Of these, those that ended otherwise than by the model's answer."""
+    guard_actions: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,3 +158,6 @@ class Report:
     outcomes: tuple[Outcome, ...] = ()
     issues: tuple[Issue, ...] = ()
     totals: Totals = field(default_factory=Totals)
+    guard_actions: tuple[GuardAction, ...] = ()
+    """By run, in order of time."""
+    stops: tuple[Stop, ...] = ()

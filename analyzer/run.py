@@ -19,6 +19,7 @@ from analyzer.detectors import chosen
 from analyzer.detectors.detector import LABELS, SAID, SAID_CHARS, Detector, Sight
 from analyzer.findings import Finding, Outcome, Report, Severity, State
 from analyzer.frames import PARTITION_SPANS, Frames, columns_of, partitions
+from analyzer.guarding import actions_of, guarded_runs, stops_of
 from analyzer.totals import issues_of, lost_share, totals_of
 from analyzer.waste import Waste, spent_in
 from instrument.policy import Policy
@@ -63,11 +64,16 @@ def judge(
     findings = [f for part in (*parts, compared) for f in part.findings]
     if trust < 1:
         findings = [replace(f, confidence=round(f.confidence * trust, 3)) for f in findings]
+    guarded, actions = guarded_runs(con), actions_of(con)
+    stops = stops_of(guarded)
+    totals = totals_of(con, [p.useless for p in parts])
     return Report(
         findings=tuple(sorted(findings, key=_worst_first)),
         outcomes=tuple(_outcome(d, [p.sights[d.slug] for p in parts], trust) for d in detectors),
         issues=issues_of(con),
-        totals=totals_of(con, [p.useless for p in parts]),
+        totals=replace(totals, guarded_runs=len(guarded), stopped_runs=len(stops), guard_actions=len(actions)),
+        guard_actions=actions,
+        stops=stops,
     )
 
 

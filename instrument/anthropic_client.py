@@ -119,7 +119,7 @@ class _Exchange:
         """A response that has been read is at hand; of one that is still to come a copy is made on the way."""
         self._response = response
         if not response.is_closed:
-            response.stream = _tee(response.stream, self._took)
+            response.stream = tee(response.stream, self._took)
 
     def _took(self, chunk: bytes) -> None:
         if self._bytes < _STREAM_BYTES:
@@ -139,7 +139,7 @@ class _Exchange:
             return {}
         body = response.content if not self._chunks else b"".join(self._chunks)
         if self._chunks:
-            body = _decoded(body, response.headers.get("content-encoding", ""))
+            body = decoded(body, response.headers.get("content-encoding", ""))
         # Looking into the headers costs more than all the rest here.
         message = orjson.loads(body) if body.lstrip()[:1] == b"{" else message_of_stream(body)
         if not isinstance(message, dict):
@@ -168,7 +168,7 @@ def _json(value: Any) -> str:
 _known = Known(lambda value: (_json(value), 0))
 
 
-def _decoded(data: bytes, encoding: str) -> bytes:
+def decoded(data: bytes, encoding: str) -> bytes:
     """A body as it came over the wire, uncompressed, as far as it came. Raises `ValueError` for an encoding we cannot read."""
     match encoding.lower():
         case "" | "identity":
@@ -182,16 +182,22 @@ def _decoded(data: bytes, encoding: str) -> bytes:
     raise ValueError(f"a response in content encoding {encoding} was not recorded")
 
 
-def _tee(stream: Any, took: Callable[[bytes], None]) -> _Tee | _AsyncTee:
-    """A stream of the same kind as `stream` that passes everything on and shows it to `took` first."""
+def tee(stream: Any, took: Callable[[bytes], None], done: Callable[[], None] | None = None) -> _Tee | _AsyncTee:
+    """A stream of the same kind as `stream` that passes everything on and shows it to `took` first; `done` when it is closed."""
     if not isinstance(stream, httpx2.SyncByteStream):
-        return _AsyncTee(stream, took)
-    return _BothTee(stream, took) if isinstance(stream, httpx2.AsyncByteStream) else _Tee(stream, took)
+        return _AsyncTee(stream, took, done)
+    kind = _BothTee if isinstance(stream, httpx2.AsyncByteStream) else _Tee
+    return kind(stream, took, done)
 
 
 class _Source:
-    def __init__(self, stream: Any, took: Callable[[bytes], None]) -> None:
-        self._stream, self._took = stream, took
+    def __init__(self, stream: Any, took: Callable[[bytes], None], done: Callable[[], None] | None) -> None:
+        self._stream, self._took, self._done = stream, took, done
+
+    def _ended(self) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done()
 
     @property
     def elapsed(self) -> timedelta | None:
@@ -207,6 +213,7 @@ class _Tee(_Source, httpx2.SyncByteStream):
 
     def close(self) -> None:
         self._stream.close()
+        self._ended()
 
 
 class _AsyncTee(_Source, httpx2.AsyncByteStream):
@@ -222,6 +229,7 @@ class _AsyncTee(_Source, httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+        self._ended()
 
 
 class _BothTee(_Tee, _AsyncTee):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
+from instrument import semconv
 from instrument.prices import Condition, Prices
 
 SEARCHES: Final = 10
@@ -105,6 +106,27 @@ def cost(prices: Prices, body: Mapping[str, Any], answer: Mapping[str, Any], day
         for part in (usage, *extra)
     ]
     return None if any(c is None for c in costs) else sum(c for c in costs if c is not None)
+
+
+def cost_of_span(attributes: Mapping[str, Any], prices: Prices, day: date) -> float | None:
+    """What a model call cost by the attributes of its span (`semconv`); None where usage or price are not known."""
+    told = attributes.get(semconv.COST_USD)
+    if isinstance(told, (int, float)):
+        return float(told)
+    model = attributes.get(semconv.RESPONSE_MODEL) or attributes.get(semconv.REQUEST_MODEL)
+    whole, output = attributes.get(semconv.INPUT_TOKENS), attributes.get(semconv.OUTPUT_TOKENS)
+    if not isinstance(model, str) or not isinstance(whole, int) or not isinstance(output, int):
+        return None
+    read = _count(attributes, semconv.CACHE_READ_TOKENS)
+    write, hour = _count(attributes, semconv.CACHE_WRITE_TOKENS), _count(attributes, semconv.CACHE_WRITE_1H_TOKENS)
+    return prices.cost_usd(
+        Condition(None, model, day),
+        uncached_input_tokens=max(0, whole - read - write),
+        output_tokens=output,
+        cache_read_tokens=read,
+        cache_write_5m_tokens=max(0, write - hour),
+        cache_write_1h_tokens=hour,
+    )
 
 
 def tokens(answer: Mapping[str, Any]) -> Usage | None:

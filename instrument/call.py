@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import orjson
 from opentelemetry import context as otel_context
@@ -14,9 +14,13 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from instrument import genai_messages, semconv, tracing
 from instrument.capture import LIMIT_CHARS, Parameters, as_json, as_text, message_of, type_of
-from instrument.context import Run, current_run
+from instrument.context import Run, current_run, guarding
 from instrument.items import Items, Known
 from instrument.tap import capture
+
+if TYPE_CHECKING:
+    from instrument.runner.manual import GuardedRun
+    from instrument.runner.toolcall import ToolCall
 
 log = logging.getLogger("instrument")
 
@@ -39,8 +43,11 @@ class Spec:
         user_id: str | None = None,
         conversation_id: str | None = None,
         provider: str | None = None,
+        policy: Any = None,
     ) -> None:
         self.operation = operation
+        self.policy = policy
+        """Of an agent whose run is guarded."""
         self.parameters = Parameters(fn)
         self.user_id, self.conversation_id = user_id, conversation_id
         self.name = name or getattr(fn, "__name__", None) or type(fn).__name__
@@ -54,7 +61,19 @@ class Spec:
 class Call:
     """Starts the span when made; `returned`, `returned_items` or `failed` ends it. None of them raises."""
 
-    __slots__ = ("_content", "_context", "_cut", "_items", "_items_chars", "_run", "_spec", "_tokens", "span")
+    __slots__ = (
+        "_content",
+        "_context",
+        "_cut",
+        "_guard",
+        "_guarded",
+        "_items",
+        "_items_chars",
+        "_run",
+        "_spec",
+        "_tokens",
+        "span",
+    )
 
     def __init__(self, spec: Spec, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         self._spec = spec
@@ -65,6 +84,10 @@ class Call:
         self._run: Run | None = None
         self._context: otel_context.Context | None = None
         self._tokens: tuple[Token[Any], Token[Any], Token[Any] | None] | None = None
+        self._guard: GuardedRun | None = None
+        """Of an agent with a policy: the run that it is."""
+        self._guarded: ToolCall | GuardedRun | None = None
+        """Of a tool or a model in a guarded run: who is told how it ended."""
         try:
             self._start(args, kwargs)
         except Exception as e:  # noqa: BLE001 - the host's function runs, recorded or not
@@ -107,14 +130,42 @@ class Call:
 
     # --- the context the function runs in -----------------------------------------------------------------------------
 
+    def ask(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Asks the guards of the run around, if there are any. Raises `CallRefused` for a tool, `RunStopped` for a model."""
+        spec = self._spec
+        if spec.policy is not None:
+            from instrument.runner.manual import GuardedRun
+
+            here = self._run or current_run.get()
+            self._guard = GuardedRun(
+                spec.policy,
+                name=spec.name,
+                user_id=here.user_id,
+                conversation_id=here.conversation_id,
+                recorded=self,
+            )
+            return
+        guard = guarding.get()
+        if guard is None or spec.operation == semconv.INVOKE_AGENT:
+            return
+        if spec.operation == semconv.EXECUTE_TOOL:
+            self._guarded = guard.called(spec.name, spec.parameters.bound(args, kwargs), self)
+        else:
+            guard.model_called(self)
+            self._guarded = guard
+
     def enter(self) -> None:
         """Makes the span current."""
+        if self._guard is not None:
+            self._guard.enter()
         if self._context is not None:
             run = None if self._run is None else current_run.set(self._run)
             self._tokens = (otel_context.attach(self._context), _current.set(self), run)
 
     def leave(self) -> None:
         """Undoes `enter`."""
+        if self._guard is not None:
+            self._guard.leave()
         if self._tokens is not None:
             attached, call, run = self._tokens
             self._tokens = None
@@ -139,6 +190,11 @@ class Call:
         """Sets an attribute of the span."""
         self.span.set_attribute(name, value)
 
+    def facts(self, result: Any) -> Mapping[str, Any]:
+        """What is known of a model call: from its span, and from the message that it returned."""
+        kept = getattr(self.span, "attributes", None)
+        return {**self._spec.attributes, **_facts_of(result), **(kept or {})}
+
     def collect(self, item: Any) -> None:
         """Keeps an item that a generator yielded, up to the limit."""
         if self._content is None:
@@ -159,6 +215,7 @@ class Call:
 
     def returned(self, result: Any) -> None:
         """The function has returned."""
+        self._tell(result, None)
         if self._content is not None:
             try:
                 self._answered(result, self._content)
@@ -174,6 +231,7 @@ class Call:
 
     def failed(self, error: BaseException) -> None:
         """The function has raised."""
+        self._tell(None, error)
         try:
             self.span.set_attribute(semconv.ERROR_TYPE, type_of(error))
             self.span.set_status(Status(StatusCode.ERROR, message_of(error)))
@@ -202,6 +260,18 @@ class Call:
         try:
             self.span.add_event(name, attributes)
         except Exception as e:  # noqa: BLE001 - the host goes on, recorded or not
+            tracing.complain(e)
+
+    def _tell(self, result: Any, error: BaseException | None) -> None:
+        """Tells the guards how it ended."""
+        guarded, self._guarded = self._guarded, None
+        guard, self._guard = self._guard, None
+        try:
+            if guarded is not None:
+                guarded.heard(result, error, self)
+            if guard is not None:
+                guard.close(error)
+        except Exception as e:  # noqa: BLE001 - the host gets what its function gave, guarded or not
             tracing.complain(e)
 
     def _end(self) -> None:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from typing import Any, Final, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
 from instrument import semconv
 from instrument.call import Call, Spec, current
+
+if TYPE_CHECKING:
+    from instrument.policy import Policy
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,16 +32,31 @@ class Decorator(Protocol):
 @overload
 def agent(fn: F, /) -> F: ...
 @overload
-def agent(*, name: str | None = None, user_id: str | None = None, conversation_id: str | None = None) -> Decorator: ...
 def agent(
-    fn: Any = None, /, *, name: str | None = None, user_id: str | None = None, conversation_id: str | None = None
+    *,
+    name: str | None = None,
+    user_id: str | None = None,
+    conversation_id: str | None = None,
+    policy: Policy | str | os.PathLike[str] | None = None,
+) -> Decorator: ...
+def agent(
+    fn: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    user_id: str | None = None,
+    conversation_id: str | None = None,
+    policy: Policy | str | os.PathLike[str] | None = None,
 ) -> Any:
     """A function that is one whole agent run. All that happens inside, in whatever library, belongs to this run.
 
     `name` is that of the agent (default: the function's). Works bare or with arguments, on functions, methods, coroutines, generators and
     async generators.
+
+    With a `policy` (or the path of one) the run is guarded, as by `instrument.run`: decorated tools inside that must not run raise
+    `CallRefused`, whose text is for the model, and decorated models raise `RunStopped` when the run has used up what it may.
     """
-    return _decorator(fn, semconv.INVOKE_AGENT, name, user_id=user_id, conversation_id=conversation_id)
+    return _decorator(fn, semconv.INVOKE_AGENT, name, user_id=user_id, conversation_id=conversation_id, policy=policy)
 
 
 @overload
@@ -108,7 +127,7 @@ def usage(
     call.span.set_attributes({name: value for name, value in zip(_USAGE, said, strict=True) if value is not None})
 
 
-def _decorator(fn: Any, operation: str, name: str | None, **given: str | None) -> Any:
+def _decorator(fn: Any, operation: str, name: str | None, **given: Any) -> Any:
     def decorate(fn: Any) -> Any:
         if isinstance(fn, (staticmethod, classmethod)):
             return type(fn)(decorate(fn.__func__))
@@ -135,6 +154,7 @@ def _function(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
     @functools.wraps(fn)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         call = Call(spec, args, kwargs)
+        call.ask(args, kwargs)
         call.enter()
         try:
             result = fn(*args, **kwargs)
@@ -167,7 +187,9 @@ async def _awaited(call: Call, work: Awaitable[Any]) -> Any:
 def _coroutine(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
     @functools.wraps(fn)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        return await _awaited(Call(spec, args, kwargs), fn(*args, **kwargs))
+        call = Call(spec, args, kwargs)
+        call.ask(args, kwargs)
+        return await _awaited(call, fn(*args, **kwargs))
 
     return wrapper
 
@@ -176,6 +198,7 @@ def _generator(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
     @functools.wraps(fn)
     def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         call = Call(spec, args, kwargs)
+        call.ask(args, kwargs)
         inner = fn(*args, **kwargs)
         step, given = inner.send, None
         try:
@@ -208,6 +231,7 @@ def _async_generator(fn: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
     @functools.wraps(fn)
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         call = Call(spec, args, kwargs)
+        call.ask(args, kwargs)
         inner = fn(*args, **kwargs)
         step, given = inner.asend, None
         try:

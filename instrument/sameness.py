@@ -185,6 +185,8 @@ def failure_kind(error_type: str | None, message: Any) -> str:
     "File '/a/1.txt' not found" and "File '/b.txt' not found" are one kind. At most `KIND_CHARS` characters.
     """
     text = (result_text(message) or "")[:_ERROR_READ_CHARS]
+    if error_type:
+        text = text.removeprefix(f"{error_type}:")
     text = _SPACE.sub(" ", _VALUES.sub("…", text)).strip().lower()
     label = f"{error_type}: {text}" if error_type and text else (error_type or text or "unknown error")
     return label[:KIND_CHARS]

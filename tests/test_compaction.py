@@ -23,6 +23,7 @@ from instrument.compaction import (
     without_thinking,
 )
 from instrument.messages import blocks, problems, turns
+from instrument.size_estimates import as_json
 from instrument.testing import ModelServer, error, recorded_exchanges
 from instrument.testing import text as reply
 
@@ -134,7 +135,7 @@ def test_compacted_conversations_are_valid_and_smaller_with_the_tail_as_it_was(
     shorter = compacted(messages, cut, summary)
     assert json.dumps(messages) == before
     assert problems(shorter) == []
-    assert shorter == messages or len(json.dumps(shorter)) < len(before)
+    assert shorter == messages or len(as_json(shorter)) < len(as_json(messages))
     assert cut == len(messages) or shorter[-len(messages[cut:]) :] == messages[cut:]
     assert blocks(shorter[0])[: len(blocks(messages[0]))] == blocks(messages[0])
 
@@ -145,7 +146,7 @@ def test_conversations_without_old_results_are_valid_smaller_and_stay_so(
 ) -> None:
     shorter = without_old_results(messages, keep_turns)
     assert problems(shorter) == []
-    assert shorter == messages or len(json.dumps(shorter)) < len(json.dumps(messages))
+    assert shorter == messages or len(as_json(shorter)) < len(as_json(messages))
     assert without_old_results(shorter, keep_turns) == shorter
     recent = turns(messages)[-keep_turns:] if keep_turns else []
     assert all(shorter[one] == messages[one] for one in recent)

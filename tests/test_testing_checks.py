@@ -211,6 +211,13 @@ def test_a_hanging_tool_is_noticed_in_time() -> None:
             assert not thread.is_alive()
 
 
+def test_a_model_answers_no_more_when_the_agents_time_is_up() -> None:
+    began = time.monotonic()
+    said = message_of(check_infinite_loop, naive, limits=Limits(model_calls=100_000, seconds=0.3, cost_usd=None))
+    assert time.monotonic() - began < 1.5
+    assert "the agent was still running after 0.3 s\n" in said
+
+
 @pytest.mark.parametrize("fault", ["returns_none", "returns_bytes", "raises_unprintable", "returns_cycle"])
 def test_any_fault_of_the_catalogue_can_be_put_on_the_tool(fault: str) -> None:
     called: list[str] = []
@@ -307,7 +314,11 @@ def test_a_stuck_model_is_stuck_in_four_ways() -> None:
 def test_a_model_without_tools_says_its_last_words() -> None:
     def agent(client: anthropic.Anthropic, prompt: str, tools: Any) -> str:
         message: Any = {"role": "user", "content": prompt}
-        return text_of(client.messages.create(model=MODEL, max_tokens=500, messages=[message]))
+        request: Any = {"model": MODEL, "max_tokens": 500, "messages": [message]}
+        declared: Any = [schema_of(tool) for tool in tools]
+        forbidden = client.messages.create(**request, tools=declared, tool_choice={"type": "none"})
+        assert text_of(forbidden) == text_of(client.messages.create(**request))
+        return text_of(forbidden)
 
     for check in (check_broken_tool, check_ambiguous_tool, check_infinite_loop, check_hallucinated_tool):
         assert check(agent).answer == "This is what I could find out: the handbook has a page about it."

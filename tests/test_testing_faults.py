@@ -211,11 +211,14 @@ async def test_a_leaking_coroutine_leaves_a_task_behind() -> None:
 # --- tools that disturb others -----------------------------------------------------------------------------------
 
 
-def test_a_tool_finds_standard_output_closed_and_puts_it_back() -> None:
-    before = sys.stdout
+def test_a_tool_finds_standard_output_closed_and_puts_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, interval = sys.stdout, sys.getswitchinterval()
+    monkeypatch.setattr(sys, "stdout", before)  # put back whatever happens
+    sys.setswitchinterval(1e-6)  # so that threads get into each other's way if they can
     with ThreadPoolExecutor(8) as pool:
         tool = TOOL_FAULTS["closes_stdout"](double)
-        raised = list(pool.map(lambda _: outcome(tool), range(64)))
+        raised = list(pool.map(lambda _: outcome(tool), range(500)))
+    sys.setswitchinterval(interval)
     assert {str(each).rstrip(".") for each in raised} == {"I/O operation on closed file"}
     assert sys.stdout is before
     assert isinstance(in_loop(TOOL_FAULTS["closes_stdout"](double_async)), ValueError)

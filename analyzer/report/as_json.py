@@ -13,7 +13,7 @@ from analyzer.findings import Report
 
 
 def as_json(report: Report) -> str:
-    """`{"findings", "outcomes", "issues", "totals"}` with the field names of `analyzer.findings`, in ASCII.
+    """`{"findings", "outcomes", "issues", "totals", "guard_actions", "stops"}` with the field names of `analyzer.findings`, in ASCII.
 
     Unknown values are null; numbers that JSON has no spelling for (NaN, infinities) are null too.
     """

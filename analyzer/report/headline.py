@@ -10,16 +10,16 @@ from rich.text import Text
 
 from analyzer.findings import Report, Severity, State, Totals
 from analyzer.report.amounts import counted, duration, money, share, tokens
+from analyzer.report.guard_text import guards_of_all
 from analyzer.report.layout import COLOURS, rows
 
 
 def headline(report: Report) -> Iterable[RenderableType]:
     """The verdict, and the sums over everything that was judged."""
-    totals = report.totals
     yield Text()
     yield _verdict(report)
     yield Text()
-    yield rows(_sums(totals))
+    yield rows(_sums(report))
 
 
 def _verdict(report: Report) -> Text:
@@ -43,7 +43,8 @@ def _verdict(report: Report) -> Text:
     return Text(f"No findings in {where}", style="bold green")
 
 
-def _sums(totals: Totals) -> Iterable[tuple[str, str]]:
+def _sums(report: Report) -> Iterable[tuple[str, str]]:
+    totals = report.totals
     unfinished = f", {totals.unfinished_runs:,} of them unfinished" if totals.unfinished_runs else ""
     calls = f"{counted(totals.model_calls, 'model call')}, {counted(totals.tool_calls, 'tool call')}"
     yield "runs", f"{counted(totals.runs, 'run')}{unfinished}: {counted(totals.spans, 'span')}, {calls}"
@@ -57,6 +58,8 @@ def _sums(totals: Totals) -> Iterable[tuple[str, str]]:
     yield "cost", money(totals.cost_usd) + unpriced
     if any((totals.wasted_tokens, totals.wasted_cost_usd, totals.wasted_seconds)):
         yield "waste", _waste_of_all(totals)
+    if totals.guarded_runs or totals.guard_actions:
+        yield "guards", guards_of_all(totals, report.guard_actions)
     if totals.duplicate_model_calls:
         noun = "duplicate model call"
         yield "note", f"removed {counted(totals.duplicate_model_calls, noun)}, not counted twice"

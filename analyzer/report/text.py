@@ -10,6 +10,7 @@ from analyzer.findings import Outcome, Report, State
 from analyzer.report.amounts import share
 from analyzer.report.clean import one_line
 from analyzer.report.finding_text import findings_in_words
+from analyzer.report.guard_text import guards_in_words
 from analyzer.report.headline import headline
 from analyzer.report.layout import Look, drawn, rows, titled
 from analyzer.report.notes import issue_notes
@@ -28,6 +29,7 @@ def as_text(report: Report, look: Look, next_steps: Sequence[tuple[str, str]] = 
 def _parts(report: Report, look: Look, next_steps: Sequence[tuple[str, str]]) -> Iterable[RenderableType]:
     yield from headline(report)
     yield from findings_in_words(report.findings, look)
+    yield from guards_in_words(report, look)
     yield from _unseen(report.outcomes)
     yield from _issues(report, look)
     if next_steps:

@@ -24,10 +24,11 @@ def from_sdk(tool: Any, loop: ToolLoop) -> RunnableTool:
     """An object of the SDK with `name`, `to_dict()` and `call(input)`, MCP tools among them."""
     definition = dict(tool.to_dict())
     definition = {k: v for k, v in definition.items() if (k, v) != ("description", "")}
-    asynchronous = inspect.iscoroutinefunction(tool.call)
+    asynchronous = is_async(tool.call)
     if (fn := getattr(tool, "func", None)) is not None:
         if not asynchronous and inspect.iscoroutinefunction(fn):
             raise TypeError(f"tool {tool.name!r} is a coroutine function under beta_tool: use beta_async_tool")
+        asynchronous = asynchronous or is_async(fn)  # an asynchronous generator: the SDK calls it like a function
         if (bare := undecorated(fn)[0]) is not fn:
             tool = type(tool)(bare, name=tool.name, description=tool.description, input_schema=tool.input_schema)
     return RunnableTool(
@@ -99,7 +100,7 @@ def _sdk_tool(fn: Any) -> Any:
     if not inspect.isroutine(bare):
         raise TypeError(f"{_shown(fn)} is no tool: pass {KINDS}")
     name = name or bare.__name__
-    make: Callable[..., Any] = anthropic.beta_async_tool if is_async(bare) else anthropic.beta_tool
+    make: Callable[..., Any] = anthropic.beta_async_tool if inspect.iscoroutinefunction(bare) else anthropic.beta_tool
     try:
         tool = make(bare, name=name)
     except Exception as e:

@@ -19,20 +19,17 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from instrument import sameness, semconv
+from instrument import sameness
+from instrument.billing import cost_of_span
 from instrument.call import Call as Recorded
-from instrument.call import Spec
-from instrument.capture import message_of, type_of
 from instrument.context import guarding
 from instrument.errors import CallRefused, RunStopped
-from instrument.guards.facts import Action, Call, Intervention, Outcome
+from instrument.guards.facts import Action, Intervention
 from instrument.policy import Policy
 from instrument.prices import Prices
 from instrument.runner import async_driver, sync_driver
 from instrument.runner.asking import Asking
-from instrument.runner.content import as_content
 from instrument.runner.declared import Declared
-from instrument.runner.failures import is_temporary
 from instrument.runner.guarded import given_policy
 from instrument.runner.loop import FINAL
 from instrument.runner.money import Held, Money
@@ -45,7 +42,7 @@ from instrument.runner.setup import Setup
 from instrument.runner.sizing import Sizing
 from instrument.runner.stop import StopReason
 from instrument.runner.toolbox import toolbox
-from instrument.runner.validation import check, is_null_input
+from instrument.runner.toolcall import Body, ToolCall
 from instrument.runner.wants import Want
 from instrument.spill import Spill
 
@@ -53,9 +50,6 @@ if TYPE_CHECKING:
     from contextvars import Token
 
     from instrument.ledger import Ledger
-
-Body = dict[str, Any]
-_REFUSED = {"unknown_tool": "unknown_tool", "invalid_arguments": "invalid_arguments"}
 
 
 class GuardedRun:
@@ -86,7 +80,7 @@ class GuardedRun:
         asking = Asking(self.run, setup, self._money, self._sizing)
         self._body: Body = {}
         self._room = Room(self.run, setup, asking, self._sizing, self._with, can_ask=client is not None)
-        self._declared = Declared(())
+        self.declared = Declared(())
         self._held: Held | None = None
         self._stop: Intervention | None = None
         self._last = False
@@ -96,37 +90,54 @@ class GuardedRun:
         self._advice: list[str] = []
         self._answer = ""
         self._messages: list[Any] = []
-        self._own_span = recorded is None
         self.run.recorded = recorded
         self._tokens: tuple[Token[Any], Token[Any]] | None = None
 
     # --- its beginning and end ----------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        if self._own_span:
-            self.run.record(self.run.name).enter()
-        self._tokens = (active.set(self.run), guarding.set(self))
+        self.run.record(self.run.name).enter()
+        self.enter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._tokens is not None:
-            active.reset(self._tokens[0])
-            guarding.reset(self._tokens[1])
-        if self._held is not None:
-            self._drive(self._money.settle(self._held, None))
-            self._held = None
+        self.leave()
+        self.close(raised)
+        recorded = self.run.recorded
+        if recorded is None:
+            return
+        recorded.leave()
+        if raised is None or isinstance(raised, RunStopped):
+            recorded.returned(self._answer)
+        else:
+            recorded.failed(raised)
+
+    def enter(self) -> None:
+        """Makes it the run of the code that is running."""
+        self._tokens = (active.set(self.run), guarding.set(self))
+
+    def leave(self) -> None:
+        """Undoes `enter`."""
+        tokens, self._tokens = self._tokens, None
+        if tokens is None:
+            return
+        try:
+            active.reset(tokens[0])
+            guarding.reset(tokens[1])
+        except ValueError:
+            pass  # entered in another context: there is nothing to undo in this one
+
+    def close(self, raised: BaseException | None) -> None:
+        """The run is over; its span is still to be ended."""
         run = self.run
+        held, self._held = self._held, None
+        if held is not None:
+            self._drive(self._money.settle(held, None))
         if run.stop is None:
             run.stop = StopReason.COMPLETED if raised is None else StopReason.CANCELLED
-        if self._own_span and run.recorded is not None:
-            run.recorded.leave()
-            if raised is None or isinstance(raised, RunStopped):
-                run.ended(self._answer)
-            else:
-                run.recorded.set(semconv.STOP_REASON, str(run.stop))
-                run.recorded.failed(raised)
+        run.describe()
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -197,7 +208,7 @@ class GuardedRun:
         text = said(reply)
         self._answer = text or self._answer
         for act in run.panel.answered(run.answer(text, len(blocks))):
-            self._heed(run.act(act))
+            self.heed(run.act(act))
         self._calls = {c.fact.call_id: c for c in (ToolCall(self, b) for b in blocks)}
         if self._last:
             run.stop = StopReason(self._stop.guard) if self._stop is not None else StopReason.COMPLETED
@@ -237,6 +248,37 @@ class GuardedRun:
             content.append(_words(self._advice))
             self._advice = []
         return [{"role": "user", "content": content}] if content else []
+
+    def model_called(self, recorded: Recorded) -> None:
+        """A decorated model is about to be called. Raises `RunStopped` where the run has used up what it may."""
+        run = self.run
+        left = run.budget.left_usd()
+        stop = self._stop or run.at_limit()
+        if stop is None and left is not None and left <= 0:
+            limit = run.budget.limit_usd
+            stop = Intervention(
+                StopReason.RUN_BUDGET,
+                Action.STOP,
+                f"The run has cost ${run.budget.spent_usd:.4f}.",
+                "cost.run_limit_usd",
+                limit,
+                run.budget.spent_usd,
+                turn=run.turns,
+            )
+        if stop is not None:
+            self._stop, run.stop = stop, StopReason(stop.guard)
+            recorded.refused(run.act(stop).reason, "blocked")
+            raise RunStopped(stop.guard, stop.reason)
+        run.turns += 1
+
+    def heard(self, result: Any, error: BaseException | None, recorded: Recorded) -> None:
+        """A decorated model has answered: it is paid for after the fact, since nobody could hold money for a request he did not see."""
+        run = self.run
+        usd = cost_of_span(recorded.facts(result), run.prices, run.today())
+        if usd is None:
+            run.cost_known = run.cost_known and error is not None
+        else:
+            run.budget.spend(usd)
 
     def called(self, name: str, arguments: Mapping[str, Any], recorded: Recorded) -> ToolCall:
         """A tool that is about to run by itself, decorated with `@instrument.tool`. Raises `CallRefused` where it must not."""
@@ -287,7 +329,7 @@ class GuardedRun:
         self._body = body
         if model != run.model:
             run.model, run.window = model, window_of(model, run.policy.context.windows)
-        self._declared = self._declared.for_request(body.get("tools") or ())
+        self.declared = self.declared.for_request(body.get("tools") or ())
         self._sizing.mark(body)
 
     def _with(self, messages: list[Any]) -> Body:
@@ -327,7 +369,8 @@ class GuardedRun:
                     call.heard_of(sameness.result_text(block.get("content")) or "", bool(block.get("is_error")))
         self._calls = {}
 
-    def _heed(self, act: Intervention) -> None:
+    def heed(self, act: Intervention) -> None:
+        """What a guard wants done takes effect with the next request."""
         if act.observed:
             return
         if act.action is Action.STOP:
@@ -347,110 +390,6 @@ class GuardedRun:
         return await async_driver.drive(steps, self.run, self._services)
 
 
-class ToolCall:
-    """One tool call of a `GuardedRun`. In its `with` statement an exception becomes the call's result, and goes no further."""
-
-    def __init__(self, run: GuardedRun, block: Body, *, declared: bool = False) -> None:
-        self._owner, self.block = run, block
-        name, arguments = str(block.get("name")), block.get("input")
-        tool = None if declared else run._declared.get(name)
-        known = declared or tool is not None or not run._declared.names
-        self.fact: Call = run.run.call(
-            name,
-            arguments,
-            str(block.get("id")),
-            unknown=not known,
-            nearest=() if known else run._declared.nearest(name),
-            invalid=check(tool.schema, arguments) if tool is not None and tool.schema is not None else None,
-            null_input=is_null_input(arguments),
-        )
-        self.allowed = False
-        """Whether it may run; known inside the `with` statement."""
-        self.result: Any = None
-        """What it gave; to be set by you."""
-        self.text = ""
-        self.begun = self.ended = False
-        self._content: Any = ""
-        self._error_type: str | None = None
-        self._recorded: Recorded | None = None
-        self._verdict: Intervention | None = None
-
-    def __enter__(self) -> Self:
-        given = self.block.get("input")
-        arguments = given if isinstance(given, Mapping) else {"input": given}
-        recorded = Recorded(Spec(_tool, semconv.EXECUTE_TOOL, self.fact.tool), (), arguments)
-        recorded.set(semconv.TOOL_CALL_ID, self.fact.call_id)
-        self.begin(recorded)
-        if self.allowed:
-            recorded.enter()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        if not self.allowed:
-            return isinstance(raised, Exception)
-        recorded = self._recorded
-        assert recorded is not None
-        recorded.leave()
-        if raised is None:
-            content, text = as_content(self.result)
-            self.finish(content, text)
-            recorded.returned(text)
-            return False
-        text = f"{type(raised).__name__}: {message_of(raised)[:2000]}"
-        self.finish(text, text, error_type=type_of(raised), temporary=is_temporary(raised))
-        recorded.answered_error(text, type_of(raised))
-        return isinstance(raised, Exception)
-
-    def begin(self, recorded: Recorded) -> None:
-        """Asks the guards; a call that they refuse ends here, its span too."""
-        run = self._owner.run
-        self.begun, self._recorded = True, recorded
-        verdict = run.panel.asked(self.fact)
-        if verdict is not None and verdict.observed:
-            run.act(verdict, recorded)
-            verdict = None
-        self.allowed = verdict is None
-        if verdict is None:
-            run.tool_calls += 1
-            return
-        self.ended, self._verdict = True, verdict
-        run.act(verdict, recorded)
-        self._error_type = _REFUSED.get(verdict.guard, "blocked")
-        self.text = self._content = run.refused_text(self.fact, verdict)
-        recorded.refused(self.text, self._error_type)
-        if verdict.action is Action.STOP:
-            self._owner._heed(verdict)
-        for act in run.panel.ran(self.fact, Outcome(rejected=self._error_type)):
-            self._owner._heed(run.act(act))
-
-    def finish(self, content: Any, text: str, *, error_type: str | None = None, temporary: bool = False) -> None:
-        """Tells the guards how it ended; they speak through the run."""
-        run = self._owner.run
-        self.ended, self._content, self.text, self._error_type = True, content, text, error_type
-        outcome = run.outcome(self.fact, text, error_type=error_type, temporary=temporary)
-        for act in run.panel.ran(self.fact, outcome):
-            self._owner._heed(run.act(act, self._recorded))
-
-    def heard_of(self, text: str, is_error: bool) -> None:
-        """It ran without us."""
-        run = self._owner.run
-        if not self.begun:
-            verdict = run.panel.asked(self.fact)
-            self.begun = True
-            run.tool_calls += 1
-            if verdict is not None and verdict.action is Action.STOP:
-                self._owner._heed(run.act(verdict))
-        self.finish(text, text, error_type="tool_error" if is_error else None)
-
-    def block_of_result(self) -> Body:
-        """The `tool_result` block; one that never ran says so."""
-        content = self._content if self.ended else "The call was not run."
-        found: Body = {"type": "tool_result", "tool_use_id": self.fact.call_id, "content": content}
-        return {**found, "is_error": True} if self._error_type is not None or not self.ended else found
-
-
 def _words(advice: Iterable[str]) -> Body:
     return {"type": "text", "text": "\n".join(dict.fromkeys(advice))}
 
@@ -463,7 +402,3 @@ def _said(messages: Sequence[Any], advice: Sequence[str]) -> list[Any]:
     content = last.get("content")
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
     return [*messages[:-1], {**last, "content": [*blocks, _words(advice)]}]
-
-
-def _tool(**arguments: Any) -> Any:
-    return arguments

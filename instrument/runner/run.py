@@ -11,6 +11,8 @@ from contextvars import ContextVar
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
+import msgspec
+
 from instrument import sameness, semconv
 from instrument.billing import Usage
 from instrument.budget import Budget
@@ -91,6 +93,7 @@ class Run:
             conversation_id=self.conversation_id,
         )
         self.recorded = Recorded(spec, (prompt,), {})
+        self.recorded.set(semconv.POLICY, msgspec.json.encode(self.policy).decode())
         if self.budget.limit_usd is not None:
             self.recorded.set(semconv.BUDGET_USD, self.budget.limit_usd)
         return self.recorded
@@ -113,6 +116,12 @@ class Run:
 
     def ended(self, answer: str, status: str | None = None) -> None:
         """Ends the span of the run, with what it came to."""
+        self.describe(status)
+        if self.recorded is not None:
+            self.recorded.returned(answer)
+
+    def describe(self, status: str | None = None) -> None:
+        """Writes on the span of the run what it came to."""
         recorded = self.recorded
         if recorded is None:
             return
@@ -124,7 +133,6 @@ class Run:
         for name, value in facts.items():
             if value is not None:
                 recorded.set(name, str(value) if isinstance(value, StopReason) else value)
-        recorded.returned(answer)
 
     @property
     def trace_id(self) -> str | None:

@@ -44,7 +44,8 @@ def reading(path: Path, *, timeout_seconds: float = 30.0) -> Iterator[duckdb.Duc
     with _turn(path, fcntl.LOCK_SH, deadline, timeout_seconds):
         con = _open(path, True, deadline, timeout_seconds)
         try:
-            check_version(con, path)
+            if check_version(con, path) < schema.VERSION:
+                _stand_in(con)
             yield con
         finally:
             con.close()
@@ -74,24 +75,37 @@ def in_memory() -> duckdb.DuckDBPyConnection:
 
 
 def prepare(con: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Creates the tables in an empty database; refuses one that is foreign or too new. Raises `StoreForeign`, `StoreTooNew`."""
+    """Creates the tables in an empty database, and in one of an earlier flyball those that are new; refuses one that is
+    foreign or too new. Raises `StoreForeign`, `StoreTooNew`.
+    """
     try:
-        check_version(con, path)
+        if check_version(con, path) == schema.VERSION:
+            return
     except StoreEmpty:
-        _create(con)
+        pass
+    _create(con)
 
 
 def _create(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("BEGIN")
     for made in (*schema.TABLES, *schema.MACROS):
         con.execute(made.ddl)
+    con.execute(f"DELETE FROM {schema.META.name} WHERE key = 'schema_version'")
     con.execute(f"INSERT INTO {schema.META.name} VALUES ('schema_version', ?)", [str(schema.VERSION)])
     con.execute("COMMIT")
 
 
-def check_version(con: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Raises `StoreForeign` where this is no flyball database, `StoreTooNew` where a later flyball wrote it,
-    `StoreEmpty` without tables.
+def _stand_in(con: duckdb.DuckDBPyConnection) -> None:
+    """Empty tables, for this connection alone, in place of those that an earlier flyball did not have yet."""
+    there = {name for (name,) in con.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    for table in schema.TABLES:
+        if table.name not in there:
+            con.execute(table.ddl.replace("CREATE TABLE", "CREATE TEMP TABLE", 1))
+
+
+def check_version(con: duckdb.DuckDBPyConnection, path: Path) -> int:
+    """The version of the schema. Raises `StoreForeign` where this is no flyball database, `StoreTooNew` where a later flyball
+    wrote it, `StoreEmpty` without tables.
     """
     try:
         rows = con.execute(f"SELECT value FROM {schema.META.name} WHERE key = 'schema_version'").fetchall()
@@ -105,6 +119,7 @@ def check_version(con: duckdb.DuckDBPyConnection, path: Path) -> None:
         ) from None
     if version > schema.VERSION:
         raise StoreTooNew(path, version, schema.VERSION)
+    return version
 
 
 @contextlib.contextmanager

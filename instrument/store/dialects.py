@@ -74,6 +74,9 @@ TEXT: Final[dict[str, tuple[str, ...]]] = {
     "declared_tools": ("flyball.tools.declared",),
     "requested_tools": ("flyball.tools.requested",),
     "rejected": ("flyball.tool.rejected",),
+    "stop_reason": ("flyball.stop_reason",),
+    "run_status": ("flyball.run.status",),
+    "policy": ("flyball.policy",),
     "service_tier": ("anthropic.response.service_tier", "anthropic.request.service_tier"),
     "speed": ("flyball.response.speed", "speed"),
     "inference_geo": ("flyball.response.inference_geo",),
@@ -143,6 +146,8 @@ REAL: Final[dict[str, tuple[str, ...]]] = {
     "first_token_seconds": ("gen_ai.response.time_to_first_chunk", "gen_ai.client.operation.time_to_first_chunk"),
     "first_token_ms": ("ai.response.msToFirstChunk", "ttft_ms"),
     "cost_usd": ("flyball.cost_usd", "operation.cost", "llm.cost.total", "cost_usd"),
+    "run_cost_usd": ("flyball.run.cost_usd",),
+    "run_limit_usd": ("flyball.run.limit_usd",),
 }
 """Columns that hold fractions."""
 

@@ -17,6 +17,7 @@ _ARROW: Final = {
     "VARCHAR": pa.string(),
     "UBIGINT": pa.uint64(),
     "BOOLEAN": pa.bool_(),
+    "DOUBLE": pa.float64(),
     "UBIGINT[]": pa.list_(pa.uint64()),
     "VARCHAR[]": pa.list_(pa.string()),
     "VARIANT": pa.string(),

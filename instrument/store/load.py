@@ -154,6 +154,8 @@ def _settle_and_commit(con: duckdb.DuckDBPyConnection, staged: Staged, prices: P
 def _write(con: duckdb.DuckDBPyConnection, batch: Batch) -> int:
     """Writes what needs no settling. Brings no spans yet."""
     insert(con, schema.CONTENTS.name, batch.contents)
+    insert(con, schema.GUARDED.name, batch.guarded)
+    insert(con, schema.ACTIONS.name, batch.actions)
     insert_new(con, schema.MESSAGES, batch.messages)
     insert_new(con, schema.TOOLSETS, batch.toolsets)
     insert_new(con, schema.ATTRIBUTES, batch.attribute_sets)

@@ -53,6 +53,8 @@ class Batch:
     messages: pa.Table
     toolsets: pa.Table
     attribute_sets: pa.Table
+    guarded: pa.Table
+    actions: pa.Table
 
 
 @dataclass
@@ -167,6 +169,8 @@ class Reader:
             arrow(schema.MESSAGES, self._memory.conversations.fresh()),
             arrow(schema.TOOLSETS, extras.toolsets),
             arrow(schema.ATTRIBUTES, extras.attribute_sets),
+            arrow(schema.GUARDED, extras.guarded),
+            arrow(schema.ACTIONS, extras.actions),
         )
         self._tables, self._bytes = [], 0
         self.batches.append(batch)

@@ -79,6 +79,9 @@ def _runs_of_conversations(con: duckdb.DuckDBPyConnection, spans: pa.Table) -> s
 def take_out(con: duckdb.DuckDBPyConnection, told: Told) -> None:
     """Removes from the store what the spans set aside or replaced said. The spans themselves leave it with their runs."""
     if told.aside or told.replaced:
-        con.execute("DELETE FROM contents WHERE span_key IN (SELECT unnest(?::BIGINT[]))", [told.aside + told.replaced])
+        for table in ("contents", "guarded_runs", "guard_actions"):
+            con.execute(
+                f"DELETE FROM {table} WHERE span_key IN (SELECT unnest(?::BIGINT[]))", [told.aside + told.replaced]
+            )
     if told.replaced:
         con.execute("DELETE FROM tool_requests WHERE span_key IN (SELECT unnest(?::BIGINT[]))", [told.replaced])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the schema. A database with a higher one is refused, with a lower one migrated on the next write."""
 
 
@@ -266,6 +266,42 @@ RESPONSES: Final = Table(
     ),
 )
 
+GUARDED: Final = Table(
+    "guarded_runs",
+    "what the span of a run under a guard says of it; a run that nobody guarded has none",
+    (
+        Column("span_key", "BIGINT", "The agent span."),
+        Column("stop_reason", "VARCHAR", "Why the run ended, `completed` or the guard's slug; NULL until it has."),
+        Column("status", "VARCHAR", "What the agent said of its task: `completed`, `failed`, `partial`."),
+        Column(
+            "run_cost_usd",
+            "DOUBLE",
+            "What it cost by the runner's own account, sub-agents included: a roll-up, never summed.",
+        ),
+        Column("run_limit_usd", "DOUBLE", "Its budget."),
+        Column("policy", "VARCHAR", "The policy it was under, as JSON."),
+    ),
+)
+
+ACTIONS: Final = Table(
+    "guard_actions",
+    "one action of a guard, as an event of a span tells it",
+    (
+        Column("span_key", "BIGINT", "The span it was recorded on: the tool call concerned, else the agent span."),
+        Column("position", "INTEGER", "Place among the events of that span, from 0."),
+        Column("at_ns", "BIGINT", "When, nanoseconds since 1970 UTC."),
+        Column("turn", "INTEGER", "Turn of the run in which it acted, as the runner counts requests."),
+        Column("guard", "VARCHAR", "Slug of the guard; that of the detector that finds the same, where there is one."),
+        Column("action", "VARCHAR", "`nudge`, `block`, `stop`, or a measure of the runner's own (`retry`, `cut`, ...)."),
+        Column("reason", "VARCHAR", "Why, in a sentence."),
+        Column("setting", "VARCHAR", "Field of the policy that decided."),
+        Column("threshold", "DOUBLE", "Its value in the policy."),
+        Column("value", "DOUBLE", "What was measured."),
+        Column("tool_name", "VARCHAR", "Tool concerned."),
+        Column("observed", "BOOLEAN", "True where the policy only observed, so that nothing was done."),
+    ),
+)
+
 RUNS: Final = Table(
     "runs",
     "one agent run: its number and what names it",
@@ -306,7 +342,7 @@ META: Final = Table(
     (Column("key", "VARCHAR", "Name of the fact."), Column("value", "VARCHAR", "Its value.")),
 )
 
-TABLES: Final = (SPANS, CONTENTS, ATTRIBUTES, MESSAGES, TOOLSETS, REQUESTS, RESPONSES, RUNS, SOURCES, ISSUES, META)
+TABLES: Final = (SPANS, CONTENTS, ATTRIBUTES, MESSAGES, TOOLSETS, REQUESTS, RESPONSES, GUARDED, ACTIONS, RUNS, SOURCES, ISSUES, META)
 
 _PART: Final = """list_filter(
     (m.body->'$.parts')::JSON[], lambda p: p->>'$.type' = 'tool_call_response' AND p->>'$.id' = s.tool_call_id

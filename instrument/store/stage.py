@@ -44,6 +44,8 @@ class Extras:
     responses: list[tuple[Any, ...]] = field(default_factory=list)
     attribute_sets: list[tuple[int, str]] = field(default_factory=list)
     toolsets: list[tuple[int, list[str], str | None, int | None]] = field(default_factory=list)
+    guarded: list[tuple[Any, ...]] = field(default_factory=list)
+    actions: list[tuple[Any, ...]] = field(default_factory=list)
 
 
 def staged(columns: dict[str, Any], rows: int) -> pa.Table:

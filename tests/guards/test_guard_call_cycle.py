@@ -97,3 +97,11 @@ def test_names_the_calls_that_go_round() -> None:
     (nudge, *_) = play(_calls("abcdefgh" * 3), OBSERVE).acts
     assert nudge.reason.startswith("`a`, `b`, `c`, `d` and 4 more were called in turn")
     assert nudge.value == 3
+
+
+def test_a_failure_or_the_user_breaks_it() -> None:
+    failed = tool_call("c", {}, "bad", error="E")
+    for between in (failed, user("Go on, please.")):
+        assert [
+            i for i in play([*_calls("abab"), between, *_calls("ab")], OBSERVE).acts if i.guard == "call_cycle"
+        ] == []

@@ -9,7 +9,7 @@ from analyzer.detectors.error_cascade.cases import CASES
 from instrument.guards.facts import Call as Asked
 from instrument.guards.facts import Intervention, Outcome
 from instrument.guards.panel import Panel
-from instrument.policy import Policy
+from instrument.policy import Policy, ToolErrors
 from tests.guards.driving import OBSERVE, play
 
 
@@ -124,6 +124,38 @@ def test_what_was_rejected_is_no_failure(rejected: str) -> None:
     for number in range(1, 9):
         call = Asked(number, "c", "t", number, None)
         assert panel.ran(call, Outcome(None, True, "E", rejected=rejected)) == []
+
+
+def test_what_failed_before_a_success_is_not_refused_after_it() -> None:
+    good = tool_call("read_file", {"path": "/src/good.py"}, "text")
+    script: list[Entry] = [*[_missing(n) for n in range(3)], good, *[_missing(n) for n in range(7, 10)], _missing(1)]
+    assert [(a, t) for _, a, t in play(script).said()] == [("nudge", 3), ("nudge", 7)]
+
+
+def test_a_change_asked_for_before_it_in_the_same_turn_lifts_the_refusal() -> None:
+    test, edit = tool_call("run_tests", {}, "FAILED", error="Failed"), tool_call("edit", {"n": 1})
+    assert play([test, test, test, turn(edit, test)]).said() == [("error_cascade", "nudge", 3)]
+    assert play([test, test, test, turn(test, edit)]).said()[1:] == [("error_cascade", "block", 4)]
+
+
+def test_a_breaker_is_closed_by_progress() -> None:
+    def tests(failures: int) -> Call:
+        return tool_call("run_tests", {}, f"{failures} timed out", error="Timeout")
+
+    script: list[Entry] = [
+        *[tests(9)] * 3,
+        *[tool_call("ls", {"n": f"d{n}"}, f"{n}") for n in range(6)],
+        tests(8),
+        tests(8),
+    ]
+    assert play(script, turn_seconds=6.0).said() == [("error_cascade", "nudge", 3)]
+
+
+def test_failures_in_a_row_stop_no_earlier_than_a_turn_after_the_nudge() -> None:
+    script: list[Entry] = [tool_call(t, {}, f"{t} broke", error="Error") for t in "abcdefgh"]
+    late = play(script, Policy(tool_errors=ToolErrors(failed_calls=6)))
+    assert [(a, t) for _, a, t in late.said()] == [("nudge", 6), ("stop", 7)]
+    assert late.acts[-1].threshold == 7
 
 
 # --- whatever fails -----------------------------------------------------------------------------------------------------

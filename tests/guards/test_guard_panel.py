@@ -48,6 +48,12 @@ def test_parallel_twins_get_one_verdict_each_with_its_own_id() -> None:
     assert [v and (v.action, v.call_id, v.value) for v in verdicts] == [("block", "a", 2), ("block", "b", 2)]
 
 
+def test_what_is_observed_counts_the_calls_that_ran() -> None:
+    """A call that would have been refused and answers something new has ended its loop."""
+    script: list[Entry] = [*_LOOP[:5], tool_call("search", {"q": "refunds"}, "one result"), *_LOOP[:3]]
+    assert [(i.action, i.turn) for i in play(script, OBSERVE).acts] == [("nudge", 4), ("block", 5), ("block", 6)]
+
+
 def test_a_stop_comes_before_a_nudge() -> None:
     policy = Policy(loops=Loops(same_call_repeats=1, same_call_error_repeats=1, checkpoint_calls=1))
     acts = Panel(policy).ran(Call(1, "c", "search", 7, None), Outcome(1, False))

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from analyzer.cases import Case, Entry, Turn, User, agent_run, says, tool_call, user
 from analyzer.findings import Finding
 from analyzer.run import judge
-from instrument.guards.facts import Intervention
+from instrument.guards.facts import Action, Intervention
 from instrument.policy import Loops, Policy
 from tests.guards.driving import OBSERVE, Played, play
 from tests.guards.scripts import scripts
@@ -71,7 +71,8 @@ def _first(acts: list[Intervention], guard: str, settings_: set[str], places: li
     """Where the guard first spoke about one of these spans."""
     ids, turns = {p.call_id for p in places}, {p.turn for p in places}
     for act in acts:
-        if act.guard != guard or act.setting not in settings_:
+        # A refusal says what a call would have done, and in a script it may do otherwise.
+        if act.guard != guard or act.setting not in settings_ or "was refused" in act.reason:
             continue
         if act.call_id in ids if act.call_id is not None else act.turn in turns:
             return next(p for p in places if p.turn == act.turn and act.call_id in (None, p.call_id))
@@ -140,7 +141,7 @@ def test_what_a_detector_finds_the_guard_had_begun_to_act_on_at_the_span_that_re
 
 @_SLOW
 @given(scripts(steady=True))
-def test_what_a_guard_acts_on_the_detector_finds(script: list[Entry]) -> None:
+def test_where_a_guard_begins_the_detector_finds(script: list[Entry]) -> None:
     """Of scripts in which no call ever brings another result, and nothing goes round even twice: what only hindsight excuses."""
     played = play(script, _EARLY_CYCLES)
     assume(not any(act.guard == "call_cycle" for act in played.acts))
@@ -150,7 +151,7 @@ def test_what_a_guard_acts_on_the_detector_finds(script: list[Entry]) -> None:
         for place in _places(con, finding):
             found[finding.detector] |= {place.call_id, place.turn if place.call_id is None else None}
     for act in play(script, _POLICY).acts:
-        if act.guard in _SLUGS:
+        if act.guard == "unknown_tool" or (act.guard in _SLUGS and act.action is Action.NUDGE):
             event(f"{act.guard} {act.action}")
             assert (act.call_id or act.turn) in found.get(act.guard, ()), act.reason
 

@@ -72,6 +72,23 @@ def test_a_function_is_a_tool() -> None:
     assert ran(box, "fetch", {"url": "x"}) == "page of x"
 
 
+def test_generators_are_tools() -> None:
+    def lines(n: int) -> Any:
+        """Some lines."""
+        yield from map(str, range(n))
+
+    @instrument.tool
+    async def pages(n: int) -> Any:
+        """Some pages."""
+        for i in range(n):
+            yield {"type": "text", "text": f"page {i}"}
+
+    box = toolbox([lines, pages])
+    assert [box.get(n).is_async for n in box.names] == [False, True]  # type: ignore[union-attr]
+    assert ran(box, "lines", {"n": 2}) == '["0","1"]'
+    assert ran(box, "pages", {"n": 2}) == "page 0\npage 1"
+
+
 def test_what_the_model_gave_becomes_what_the_signature_says() -> None:
     def size(path: Path) -> str:
         """Of a file."""
