@@ -27,7 +27,10 @@ MODEL: Final = "claude-sonnet-4-5"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One tool call. `error` makes it a flagged failure with `result` as its text; `ran` False: the model asked and nothing ran it."""
+    """One tool call. `error` makes it a flagged failure with `result` as its text; `ran` False: the model asked and nothing ran it.
+
+    `rejected`: it never ran, and its span says why (`unknown_tool`, `invalid_arguments`, `blocked`); `result` is what the model read.
+    """
 
     name: str
     arguments: Any
@@ -35,6 +38,7 @@ class Call:
     error: str | None = None
     ran: bool = True
     declared: bool = True
+    rejected: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,13 @@ def tool_call(
     return Call(name, {} if arguments is None else arguments, result, error, ran, declared)
 
 
+def rejected_call(name: str, arguments: Any = None, result: Any = "refused", *, why: str = "blocked") -> Call:
+    """A turn that asked for one tool, which was not run: by a guard, or because it does not exist or was called wrongly."""
+    return Call(
+        name, {} if arguments is None else arguments, result, declared=why != "unknown_tool", rejected=why
+    )
+
+
 def turn(
     *calls: Call,
     text: str = "",
@@ -223,4 +234,4 @@ def _asked(call_id: str, call: Call) -> dict[str, Any]:
 
 def _answered(call_id: str, call: Call) -> dict[str, Any]:
     part = {"type": "tool_call_response", "id": call_id, "response": call.result}
-    return {**part, "is_error": True} if call.error else part
+    return {**part, "is_error": True} if call.error or call.rejected else part

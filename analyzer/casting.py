@@ -86,6 +86,9 @@ def _spans(run: Speaking, seed: str, number: int, words: Dialect) -> list[Span]:
             begins = at + _TURN_NS // 2 + (position + 1) * 1_000_000
             status, events = _flag((call.error, str(call.result)) if call.error else None)
             facts = words.tool(call_id, call)
+            if call.rejected:
+                # As our own runner writes it, whoever recorded the rest of the run.
+                status, facts = Status(2, str(call.result)), {**facts, sc.REJECTED: call.rejected}
             out.append(
                 _span(
                     trace,
@@ -347,7 +350,7 @@ def _hashed_model(run: Speaking, calling: Calling) -> dict[str, Any]:
 
 
 def _hashed_tool(call_id: str, call: Any) -> dict[str, Any]:
-    failed = bool(call.error) or sameness.says_error(call.result)
+    failed = bool(call.error or call.rejected) or sameness.says_error(call.result)
     return {
         sc.OPERATION: sc.EXECUTE_TOOL,
         sc.TOOL_NAME: call.name,

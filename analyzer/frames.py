@@ -18,6 +18,17 @@ import polars as pl
 PARTITION_SPANS: Final = 1_000_000
 """Spans judged at a time: enough to keep two cores busy, little enough that six detectors stay below a gigabyte."""
 
+# The first request after the action brings it to the model.
+_TOLD_BY_GUARDS: Final = """
+WITH acts AS (
+    SELECT s.run_key, a.at_ns FROM guard_actions a JOIN spans s USING (span_key)
+    WHERE a.action IN ('nudge', 'stop', 'compact') AND NOT a.observed AND s.run_key IN (SELECT run_key FROM wanted_runs)
+)
+SELECT acts.run_key, calls.step
+FROM acts ASOF JOIN (FROM spans WHERE kind = 'model' AND run_key IN (SELECT run_key FROM acts)) calls
+    ON acts.run_key = calls.run_key AND acts.at_ns <= calls.start_ns
+"""
+
 Views = Mapping[str, frozenset[str]]
 """Columns by view."""
 
@@ -133,9 +144,12 @@ class Frames:
         return calls.join(told, on=["run_key", "step"], how="left", maintain_order="left")
 
     def questions(self, runs: pl.Series) -> pl.DataFrame:
-        """One row is a message of the user that a run's model saw for the first time at `step`, later than in its first request."""
+        """One row is a message of the user that a run's model saw for the first time at `step`, later than in its first request.
+
+        What a guard said in the user's place is not the user's.
+        """
         # New messages stand at the end of a request, so the last few are enough, and a long run stays linear.
-        return self._ask(
+        new = self._ask(
             "WITH seen AS (SELECT run_key, min(step) AS step, message_key FROM (SELECT run_key, step, "
             "unnest(input_keys[-8:]) AS message_key "
             f"FROM spans JOIN contents USING (span_key) WHERE kind = 'model' AND {_COUNTED} AND {self._span} AND "
@@ -145,7 +159,8 @@ class Frames:
             'regexp_matches(body, \'"type"\\s*:\\s*"text"\') '
             "AND step > (SELECT min(step) FROM seen AS s WHERE s.run_key = seen.run_key)",
             runs,
-        ).sort("run_key", "step")
+        )
+        return new.join(self._ask(_TOLD_BY_GUARDS, runs), on=["run_key", "step"], how="anti").sort("run_key", "step")
 
     def ask(self, sql: str, **tables: pl.DataFrame) -> pl.DataFrame:
         """The answer to `sql`, in which the given frames can be named as tables."""

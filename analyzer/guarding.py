@@ -23,7 +23,8 @@ WITH acts AS (
     WHERE kind = 'model' AND duplicate_of IS NULL AND start_ns IS NOT NULL AND run_key IN (SELECT run_key FROM acts)
 )
 SELECT acts.run_key, run_id, trace_id, span_id, agent_name, step,
-    (CASE WHEN kind = 'tool' THEN span_turn ELSE coalesce(calls.turn, acts.turn, span_turn) END)::INTEGER AS turn,
+    (CASE WHEN kind = 'tool' THEN if(span_turn = 0 AND calls.turn IS NULL, step, span_turn)
+        ELSE coalesce(calls.turn, acts.turn, span_turn) END)::INTEGER AS turn,
     coalesce(guard, 'unknown') AS guard, coalesce(action, 'unknown') AS action, reason, setting, threshold, value,
     tool_name AS tool, coalesce(observed, false) AS observed
 FROM acts ASOF LEFT JOIN calls ON acts.run_key = calls.run_key AND acts.at_ns >= calls.start_ns

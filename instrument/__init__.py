@@ -11,9 +11,19 @@ from instrument.tracing import record
 
 if TYPE_CHECKING:
     from instrument.anthropic_client import watch
+    from instrument.errors import CallRefused, FlyballError, RunStopped
+    from instrument.guards.facts import Intervention
+    from instrument.ledger import open_ledger
     from instrument.policy import Policy, load_policy
     from instrument.recorder import Recorder, Stats
     from instrument.redact import Redactor
+    from instrument.runner.guarded import GuardedRunner
+    from instrument.runner.guarding import guard
+    from instrument.runner.manual import GuardedRun, run
+    from instrument.runner.result import RunResult
+    from instrument.runner.sdk_loop import tool_runner
+    from instrument.runner.stop import StopReason
+    from instrument.runner.tools import Tool, limited
 
 __all__ = [  # noqa: RUF022 - grouped by what they are for
     # record
@@ -36,6 +46,24 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     # what is allowed
     "Policy",
     "load_policy",
+    # a guarded agent
+    "GuardedRunner",
+    "RunResult",
+    "StopReason",
+    "Intervention",
+    "Tool",
+    "limited",
+    # a loop of your own, guarded
+    "run",
+    "GuardedRun",
+    "guard",
+    "tool_runner",
+    # budgets and reviews
+    "open_ledger",
+    # what can go wrong
+    "FlyballError",
+    "RunStopped",
+    "CallRefused",
 ]
 
 _LATER = {
@@ -45,6 +73,20 @@ _LATER = {
     "Redactor": "instrument.redact",
     "Policy": "instrument.policy",
     "load_policy": "instrument.policy",
+    "GuardedRunner": "instrument.runner.guarded",
+    "RunResult": "instrument.runner.result",
+    "StopReason": "instrument.runner.stop",
+    "Intervention": "instrument.guards.facts",
+    "Tool": "instrument.runner.tools",
+    "limited": "instrument.runner.tools",
+    "run": "instrument.runner.manual",
+    "GuardedRun": "instrument.runner.manual",
+    "guard": "instrument.runner.guarding",
+    "tool_runner": "instrument.runner.sdk_loop",
+    "open_ledger": "instrument.ledger",
+    "FlyballError": "instrument.errors",
+    "RunStopped": "instrument.errors",
+    "CallRefused": "instrument.errors",
 }
 
 

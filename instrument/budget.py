@@ -42,6 +42,8 @@ class Budget:
     held_nano: int = 0
     approved_nano: int | None = None
     """Up to here a person need not be asked; None: nobody ever is."""
+    known: bool = True
+    """Whether `spent_nano` is what was spent, and not the most that it can be."""
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
@@ -84,6 +86,12 @@ class Budget:
             for budget in self._chain():
                 budget.spent_nano += nano(usd)
 
+    def unknown(self) -> None:
+        """Something was spent, here and so in every run around, and nobody knows how much."""
+        with self._lock:
+            for budget in self._chain():
+                budget.known = False
+
     def close(self, hold: Hold, spent: int) -> None:
         """Ends a hold; `spent` in billionths of a dollar."""
         with self._lock:
@@ -99,6 +107,14 @@ class Budget:
         root = self.root
         with self._lock:
             return root.approved_nano is not None and root.spent_nano + root.held_nano + nano(usd) > root.approved_nano
+
+    def unasked_usd(self) -> float | None:
+        """What can still be spent without asking a person; None where nobody is ever asked."""
+        root = self.root
+        with self._lock:
+            if root.approved_nano is None:
+                return None
+            return (root.approved_nano - root.spent_nano - root.held_nano) / NANO
 
     def approve_from(self, usd: float) -> None:
         """A person is to be asked before more than `usd` is spent."""

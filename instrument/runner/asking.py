@@ -12,12 +12,14 @@ from instrument.runner.run import Run
 from instrument.runner.setup import Setup
 from instrument.runner.sizing import Sizing
 from instrument.runner.stop import StopReason
-from instrument.runner.wants import Arrived, Failed, Send, Tell, Wait, Want
+from instrument.runner.wants import Arrived, Failed, Send, Settle, Tell, Wait, Want
 
 _LONGEST_BACKOFF: Final = 16
 """Times the first wait."""
 _LONGEST_WAIT_SECONDS: Final = 60.0
 """A server may ask for more; then the request counts as failed, and the run ends with what it has."""
+_LEAST_SECONDS: Final = 1.0
+"""A request that is sent at the last moment has this much time."""
 _FINAL_SHARE, _FINAL_LEAST_SECONDS, _FINAL_MOST_SECONDS = 0.1, 5.0, 60.0
 """When time is up, the final answer may take this share of the run's time, between these two."""
 
@@ -28,8 +30,8 @@ class Asking:
     def __init__(self, run: Run, setup: Setup, money: Money, sizing: Sizing) -> None:
         self._run, self._setup, self._money, self._sizing = run, setup, money, sizing
         self.betas = setup.betas
-        self.abandoned: Held | None = None
-        """A request that the caller left in the middle of; its reservation is the driver's to settle."""
+        self.abandoned: Settle | None = None
+        """What is left to do for a request that the caller left in the middle of."""
 
     def ask(
         self, body: Mapping[str, Any], *, final: bool = False, shown: bool = True
@@ -44,18 +46,16 @@ class Asking:
             if isinstance(held, Intervention):
                 return held
             run.turns += 1
-            if shown:
-                yield Tell(TurnStarted(run.turns))
-            deadline = self._deadline(final)
-            left = max(1.0, deadline - run.clock())
             answer: Arrived | Failed | None = None
+            sent = False
             try:
-                answer = yield Send(
-                    held.body, self.betas if shown else None, min(calls.timeout_seconds, left), deadline, shown
-                )
+                if shown:
+                    yield Tell(TurnStarted(run.turns))
+                sent = True
+                answer = yield self._sending(held, final=final, shown=shown)
             finally:
                 if answer is None:  # the caller has gone away in the middle of it
-                    self._abandon(held)
+                    self._abandon(held, sent=sent)
             if isinstance(answer, Arrived):
                 yield from self._money.settle(held, answer.message)
                 if shown:
@@ -76,12 +76,19 @@ class Asking:
             yield Wait(wait)
         raise AssertionError("the last attempt returns")
 
-    def _abandon(self, held: Held) -> None:
-        """Nothing can be yielded any more. What was put aside counts as spent: the provider may bill for it."""
-        self._run.cost_known = False
+    def _sending(self, held: Held, *, final: bool, shown: bool) -> Send:
+        deadline = self._deadline(final)
+        silence = min(self._run.policy.model_calls.timeout_seconds, max(_LEAST_SECONDS, deadline - self._run.clock()))
+        return Send(held.body, self.betas if shown else None, silence, deadline, shown)
+
+    def _abandon(self, held: Held, *, sent: bool) -> None:
+        """Nothing can be yielded any more. What was put aside for a request that was sent counts as spent: the provider may bill for it."""
         if held.hold is not None:
-            held.hold.spend()
-        self.abandoned = held
+            held.hold.spend() if sent else held.hold.release()
+        if sent:
+            self._run.budget.unknown()
+        if held.reservation is not None:
+            self.abandoned = Settle(held.reservation, held.usd if sent else None)
 
     def _deadline(self, final: bool) -> float:
         run = self._run

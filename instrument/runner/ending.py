@@ -6,7 +6,6 @@ from instrument.runner.loop import Loop
 from instrument.runner.result import RunResult
 from instrument.runner.services import Services
 from instrument.runner.stop import StopReason
-from instrument.runner.wants import Settle
 
 
 def ended(loop: Loop) -> RunResult:
@@ -19,8 +18,13 @@ def ended(loop: Loop) -> RunResult:
 
 def abandoned(loop: Loop, services: Services) -> None:
     """The caller has gone: nothing stays reserved, and the record says why there is no answer."""
-    held = loop.asking.abandoned
-    if held is not None and held.reservation is not None:
-        services.settle(Settle(held.reservation, held.usd))
+    put_back(loop, services)
     loop.run.stop = StopReason.CANCELLED
     ended(loop)
+
+
+def put_back(loop: Loop, services: Services) -> None:
+    """Settles the reservation of a request that was left in the middle."""
+    left, loop.asking.abandoned = loop.asking.abandoned, None
+    if left is not None:
+        services.settle(left)

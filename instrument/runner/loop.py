@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from instrument.guards.facts import Action, Intervention
 from instrument.messages import repaired
+from instrument.runner.answers import said, sendable, taken
 from instrument.runner.asking import Asking, stopped_by
 from instrument.runner.events import Acted
 from instrument.runner.money import Money
 from instrument.runner.result import RunResult, Status
-from instrument.runner.room import Room, full, said
+from instrument.runner.room import Room, full
 from instrument.runner.run import Run
 from instrument.runner.setup import Setup
 from instrument.runner.sizing import Sizing
@@ -41,7 +42,7 @@ class Loop:
 
     def __init__(self, run: Run, setup: Setup, messages: list[dict[str, Any]], prompt: str) -> None:
         self.run, self._setup, self.prompt = run, setup, prompt
-        self.messages = repaired(messages)
+        self.messages = repaired(sendable(messages))
         self._sizing = Sizing(setup.marks)
         self._money = Money(run, setup, self._sizing, prompt)
         self.asking = Asking(run, setup, self._money, self._sizing)
@@ -52,6 +53,8 @@ class Loop:
         self._continued = self._closings = 0
         self._parts: list[str] = []
         """Pieces of an answer that is being continued."""
+        self._serving = False
+        """A tool on the server was called and has not answered: if it never does, its call must go."""
         self._last_words = ""
         self.answer = ""
         self.status: Status | None = None
@@ -67,7 +70,8 @@ class Loop:
                 yield from self._end(limit)
                 break
             self.messages = yield from self._room.watch(self.messages)
-            reply = yield from self.asking.ask(self._body(self.messages))
+            limit = run.at_limit()  # a summary is a request too
+            reply = limit or (yield from self.asking.ask(self._body(self.messages)))
             if isinstance(reply, Intervention):
                 yield from self._end(reply)
             elif isinstance(reply, Failed):
@@ -104,21 +108,18 @@ class Loop:
     # --- what the model answered --------------------------------------------------------------------------------------
 
     def _take(self, reply: dict[str, Any]) -> Steps:
-        run = self.run
-        reason, content = reply.get("stop_reason"), [b for b in reply.get("content") or () if _sendable(b)]
-        cut_call = reason == "max_tokens" and content and content[-1].get("type") == "tool_use"
-        if cut_call:
-            content = content[:-1]
-        text, calls = said({"content": content}), [b for b in content if b.get("type") == "tool_use"]
+        run, reason, found = self.run, reply.get("stop_reason"), taken(reply)
+        text, calls = found.text, found.calls
         self._last_words = text or self._last_words
-        if content:
-            self.messages.append({"role": "assistant", "content": content})
+        self._serving |= found.serving
+        if found.content:
+            self.messages.append({"role": "assistant", "content": found.content})
         if reason == "refusal":
             run.stop, self.answer = StopReason.REFUSED, text
             return
         if calls:
             yield from self._use(calls, text)
-        elif cut_call:
+        elif found.call_cut:
             self._max_tokens = min(self._max_tokens * 2, max(_MOST_OUTPUT, self._max_tokens))
             yield from self._continue(_CALL_CUT, text)
         elif reason == "pause_turn":
@@ -214,7 +215,7 @@ class Loop:
     def _end(self, stop: Intervention) -> Steps:
         """Stops the run for the reason given, with a final answer if one can be had."""
         run = self.run
-        if stop not in run.actions[-8:]:
+        if not any(act is stop for act in run.actions):
             run.act(stop)
         yield from self._tell()
         run.stop = StopReason(stop.guard)
@@ -227,7 +228,7 @@ class Loop:
         self._say(f"{stop.advice} {FINAL}".strip())
         reply = yield from self.asking.ask(self._last_body(), final=True)
         if isinstance(reply, dict):
-            text = said(reply)
+            text = said(reply.get("content") or ())
             if text.strip():
                 self.messages.append({"role": "assistant", "content": [{"type": "text", "text": text}]})
                 self.answer = "".join([*self._parts, text])
@@ -251,7 +252,7 @@ class Loop:
             "model": setup.model,
             "max_tokens": self._max_tokens,
             # A copy: the next request is compared with this one.
-            "messages": list(messages),
+            "messages": repaired(messages) if self._serving else list(messages),
             **self._room.edits,
         }
         if setup.system is not None:
@@ -280,7 +281,3 @@ class Loop:
             self._told += 1
             yield Tell(Acted(actions[self._told - 1]))
 
-
-def _sendable(block: Any) -> bool:
-    """Whether a block of an answer may be sent back: the API refuses empty texts."""
-    return isinstance(block, dict) and not (block.get("type") == "text" and not str(block.get("text") or "").strip())

@@ -390,6 +390,10 @@ class GuardedRun:
         return await async_driver.drive(steps, self.run, self._services)
 
 
+run = GuardedRun
+"""What `instrument.run(...)` is."""
+
+
 def _words(advice: Iterable[str]) -> Body:
     return {"type": "text", "text": "\n".join(dict.fromkeys(advice))}
 

@@ -45,6 +45,8 @@ class Money:
     def __init__(self, run: Run, setup: Setup, sizing: Sizing, prompt: str) -> None:
         self._run, self._setup, self._sizing, self._prompt = run, setup, sizing, prompt
         self._warned: set[str] = set()
+        self._denied: Intervention | None = None
+        """What a person, or nobody in time, has answered when asked whether to go on."""
 
     @property
     def limited(self) -> bool:
@@ -70,7 +72,7 @@ class Money:
         # Where tools are at hand there will be another turn, and an answer is to be had even if that one does not fit.
         keep = 0.0 if final or not body.get("tools") else worst.usd(run.policy.loops.final_answer_tokens)
         while True:
-            left = run.budget.left_usd()
+            left = self._left()
             fit = wanted if left is None else min(wanted, worst.fitting_tokens(left - keep))
             if fit < least:
                 counted = (yield Count(body, self._setup.betas)) if counting else None
@@ -85,27 +87,39 @@ class Money:
                 return self._lowered(replace(held, body=body), fit)
             if isinstance(held, Intervention):
                 return held
-            # Less then: as much as this user's day has left, or, where a sub-agent was quicker, a little less.
-            wanted = min(fit - 1, worst.fitting_tokens(held - keep))
-            if wanted < least and held < worst.usd(least):
+            # Less then: as much as this user's day has left; or a sub-agent was quicker, and it is tried again.
+            wanted = fit - 1 if held is None else min(fit - 1, worst.fitting_tokens(held - keep))
+            if held is not None and wanted < least:
                 limit = cost.user_day_limit_usd
                 return self._over(StopReason.USER_BUDGET, worst.usd(least), held, "cost.user_day_limit_usd", limit)
 
-    def _held(self, usd: float) -> Generator[Want, Any, Held | Intervention | float]:
-        """`usd` put aside everywhere; a float is what could be. The body is the caller's to fill in."""
+    def _held(self, usd: float) -> Generator[Want, Any, Held | Intervention | float | None]:
+        """`usd` put aside everywhere; a float is what this user's day has left, None: the run has not that much any more.
+
+        The body is the caller's to fill in.
+        """
         run = self._run
         while run.budget.needs_review(usd):
-            refused = yield from self._review(usd)
-            if refused is not None:
-                return refused
+            self._denied = self._denied or (yield from self._review(usd))
+            if self._denied is not None:
+                return self._denied
         hold = run.budget.hold(usd)
         if hold is None:
-            return usd
-        reserved = yield from self._reserve(usd)
+            return None
+        reserved: Reservation | float | Intervention | None = 0.0
+        try:
+            reserved = yield from self._reserve(usd)
+        finally:  # also when the caller goes away meanwhile
+            if isinstance(reserved, (Intervention, float)):
+                hold.release()
         if isinstance(reserved, (Intervention, float)):
-            hold.release()
             return reserved
         return Held({}, hold, reserved, usd)
+
+    def _left(self) -> float | None:
+        """What may be spent, None without a limit. Who was told no is not asked again: then it is what needs no asking."""
+        limits = (self._run.budget.left_usd(), self._run.budget.unasked_usd() if self._denied else None)
+        return min((left for left in limits if left is not None), default=None)
 
     def _lowered(self, held: Held, max_tokens: int) -> Held:
         asked = int(held.body["max_tokens"])
@@ -132,7 +146,7 @@ class Money:
         elif billed:
             cost = None
         if cost is None:
-            run.cost_known = False
+            run.budget.unknown()
         if held.hold is not None:
             held.hold.spend() if cost is None else held.hold.settle(cost)
         elif cost:
@@ -176,7 +190,7 @@ class Money:
         if "price" not in self._warned:
             self._warned.add("price")
             run.measure(Action.WARN, StopReason.UNKNOWN_PRICE, said, setting="cost.unknown_price")
-        run.cost_known = False
+        run.budget.unknown()
         return Held(body)
 
     def _reserve(self, usd: float) -> Generator[Want, Any, Reservation | float | Intervention | None]:

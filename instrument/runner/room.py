@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from instrument import compaction
 from instrument.guards.facts import Action, Intervention
+from instrument.runner.answers import said
 from instrument.runner.asking import Asking
 from instrument.runner.run import Run
 from instrument.runner.setup import Setup
@@ -146,13 +147,7 @@ class Room:
             limit_chars=(window or _ASSUMED_WINDOW) * _TRANSCRIPT_CHARS_PER_TOKEN,
         )
         message = yield from self._asking.ask(body, shown=False)
-        return said(message) or None if isinstance(message, dict) else None
-
-
-def said(message: Mapping[str, Any]) -> str:
-    """The words of a message."""
-    texts = [b.get("text") for b in message.get("content") or () if isinstance(b, Mapping) and b.get("type") == "text"]
-    return "\n".join(t for t in texts if isinstance(t, str))
+        return said(message.get("content") or ()) or None if isinstance(message, dict) else None
 
 
 def full(run: Run, error: str) -> Intervention:

@@ -74,7 +74,6 @@ class Run:
         self.started_at = clock()
         self.turns = self.tool_calls = 0
         self.usage = Usage()
-        self.cost_known = True
         self.actions: list[Intervention] = []
         self.stop: StopReason | None = None
         self.window = window_of(model, policy.context.windows) if model else None
@@ -145,6 +144,11 @@ class Run:
         """Id of the run's span; None where none is recorded."""
         context = self.recorded.span.get_span_context() if self.recorded is not None else None
         return f"{context.span_id:016x}" if context is not None and context.is_valid else None
+
+    @property
+    def cost_known(self) -> bool:
+        """Whether what was spent is known, that of sub-agents included, and not only at most."""
+        return self.budget.known
 
     # --- limits -------------------------------------------------------------------------------------------------------
 

@@ -166,7 +166,7 @@ class _Asked:
     def _end(self, call: ToolCall, ran: Ran) -> Any:
         call.finish(ran.content, ran.text, error_type=ran.error_type if ran.is_error else None, temporary=ran.temporary)
         if ran.is_error:
-            raise ToolError(ran.content)
+            raise ToolError(ran.text)
         return ran.content
 
 

@@ -59,7 +59,7 @@ def restore(run: Run, state: State) -> None:
     run.turns, run.tool_calls = state.turns, state.tool_calls
     run.started_at -= state.seconds
     run.budget.spent_nano = state.spent_nano
-    run.cost_known = state.cost_known
+    run.budget.known = state.cost_known
     run.usage = Usage(*state.usage)
     _retell(run, state.messages)
 

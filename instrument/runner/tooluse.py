@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextvars
+import copy
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -39,6 +40,8 @@ class Used:
     error_type: str | None = None
     temporary: bool = False
     cut: bool = False
+    ended_at: float | None = None
+    """On the run's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class ToolUse:
         allowed = max(0, run.policy.loops.tool_calls - run.tool_calls)
         for item in used:
             item.verdict = self._asked(item, allowed)
-            allowed -= item.verdict is None
+            allowed -= item.verdict is None and not self._own(item)
         running = [item for item in used if item.verdict is None and not self._own(item)]
         for item in used:
             yield Tell(ToolStarted(item.fact.call_id, item.fact.tool, _input(item.block)))
@@ -181,11 +184,14 @@ class ToolUse:
         context.run(item.recorded.enter)
         context.run(active.set, self._run)
         limit = tool.timeout_seconds or self._run.policy.tool_errors.tool_timeout_seconds
-        return Job(tool, dict(_input(item.block)), limit, context, dict(item.block))
+        # A copy of its own: what a tool does to its arguments must not change what the model is told that it asked for.
+        block = copy.deepcopy(dict(item.block))
+        return Job(tool, dict(_input(block)), limit, context, block)
 
     def _ended(self, item: Used, ran: Ran) -> None:
         """Called as the tool ends, in whatever thread: its span ends now, and not when the slowest of the turn does."""
         item.content, item.text, item.temporary = ran.content, ran.text, ran.temporary
+        item.ended_at = self._run.clock()
         item.error_type = (ran.error_type or "tool_error") if ran.is_error else None
         limit = self._run.policy.context.result_chars
         recorded, item.recorded = item.recorded, None
@@ -230,6 +236,7 @@ class ToolUse:
             acts = [item.verdict] if item.verdict.action is Action.STOP else []
         else:
             outcome = run.outcome(item.fact, item.text, error_type=item.error_type, temporary=item.temporary)
+            outcome = replace(outcome, at_seconds=item.ended_at)
             acts = []
         found = run.panel.ran(item.fact, outcome)
         return acts + [run.act(act) for act in found]

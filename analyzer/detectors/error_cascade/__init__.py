@@ -16,6 +16,8 @@ from instrument.policy import Policy, ToolErrors
 _TOOL: Final = ("run_key", "tool_name")
 _KIND: Final = ("run_key", "tool_name", "failure_kind")
 _MODEL: Final = "the model"
+RAN: Final = "rejected IS NULL"
+"""As SQL: nobody kept the call from running."""
 
 
 def find(frames: Frames, policy: Policy) -> pl.DataFrame:
@@ -54,7 +56,7 @@ def troubled(frames: Frames, params: ToolErrors) -> pl.DataFrame:
     """Runs (`run_key`) with failures enough for a cascade among the calls of one `kind`: so many of one tool and kind of
     failure, or so many at all, in as many turns."""
     columns = ["kind: kind::VARCHAR", "tool: hash(tool_name)", "failure: hash(failure_kind)"]
-    failed = frames.rows("kind IN ('tool', 'model') AND failed", columns)
+    failed = frames.rows(f"kind IN ('tool', 'model') AND failed AND {RAN}", columns)
     # Without recorded model calls each step is a turn of its own, so there places are counted.
     place = pl.when(turn=0).then(-pl.col("step")).otherwise("turn")
     same = place.n_unique().over("run_key", "kind", "tool", "failure") >= params.same_failure_calls
@@ -62,11 +64,13 @@ def troubled(frames: Frames, params: ToolErrors) -> pl.DataFrame:
 
 
 def tool_calls(frames: Frames, runs: pl.Series) -> pl.DataFrame:
-    """One row is one tool call of the `runs`. Calls of tools that do not exist are left out: they are `unknown_tool`'s."""
+    """One row is one tool call of the `runs` that ran. What was refused says nothing of the tool; calls of tools that do not exist
+    are `unknown_tool`'s.
+    """
     # Where the result is known only as an error message, that stands for it.
     answer = "answer: coalesce(result_key, hash(error_message))"
     columns = ["tool_name", "failed", "failure_inferred", "failure_kind", "call_key", answer, f"unknown: {UNKNOWN}"]
-    return frames.calls(columns, runs).filter(~pl.col("unknown")).drop("unknown")
+    return frames.calls(columns, runs, RAN).filter(~pl.col("unknown")).drop("unknown")
 
 
 def model_calls(frames: Frames, runs: pl.Series) -> pl.DataFrame:

@@ -21,7 +21,10 @@ _ODD: Final = pl.lit(0x9E3779B97F4A7C15, pl.UInt64)
 def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     """One row is one stretch of a run in which one call kept giving one result, and nothing had happened that could have changed it."""
     params = policy.loops
-    story = stories(frames, recurring(frames.tool_calls, ("call_key", "result_key"), params.same_call_repeats))
+    # A blocked call's result is the runner's words, new each time: which result it repeats shows in the story.
+    blocked = frames.rows("kind = 'tool' AND rejected = 'blocked'", [])["run_key"]
+    often = recurring(frames.tool_calls, ("call_key", "result_key"), params.same_call_repeats)
+    story = stories(frames, pl.concat([often, blocked.unique()]).unique())
     result, turn = pl.col("result_key"), pl.col("turn")
     # Clicking "next" answers "ok" each time; whether it gets anywhere shows in what other calls then see.
     happened = pl.col("events") + pl.when(effect=Effect.CHANGES).then("news").otherwise(0)
@@ -49,6 +52,7 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
             result.first(),
             steps=pl.col("step"),
             repeats=turn.n_unique(),
+            blocked_calls=pl.col("blocked").sum(),
             first_turn=turn.first(),
             second_turn=turn.filter(turn > turn.first()).first(),
             last_turn=turn.last(),
@@ -107,8 +111,12 @@ def message(facts: Mapping[str, Any]) -> str:
     """`search` was called with the same arguments in 6 turns ..."""
     others = f", with {plural(facts['other_calls'], 'other call')} in between" if facts["other_calls"] else ""
     often = f"{plural(facts['repeats'], 'time')} {between(facts)}"
+    ran, kept = ("", "")
+    if facts["blocked_calls"]:
+        ran, kept = " it ran", f"; a guard blocked it {plural(facts['blocked_calls'], 'time')}"
     return (
-        f"`{facts['tool_name']}` was called with the same arguments {often} and gave the same result each time{others}."
+        f"`{facts['tool_name']}` was called with the same arguments {often} and gave the same result each time{ran}"
+        f"{others}{kept}."
     )
 
 
@@ -131,13 +139,15 @@ DETECTOR = Detector(
     "like a loop until its answer changes. "
     "What changes the world is judged by the names of tools and by shell commands, so a tool that changes things "
     "under a harmless name (`apply_fix.py`) makes "
-    "the check after it look idle. Calls that merely wait (`sleep`) are left out. A cycle of two or more calls is not reported here.",
+    "the check after it look idle. Calls that merely wait (`sleep`) are left out. A cycle of two or more calls is not reported here. "
+    "A run that a guard stopped is reported too: the loop was there, and what it cost until then.",
     advice="In the agent's loop, answer a repeated call with a note that its result will be the same, and refuse it after "
     "`loops.same_call_repeats` repeats. If the tool is a poll, let it wait inside the call.",
     params="loops",
     evidence={
         "tool_name": "Tool that was called.",
-        "repeats": "Turns in which the call was made.",
+        "repeats": "Turns in which the call was asked for, those in which a guard blocked it included.",
+        "blocked_calls": "Calls among these that a guard blocked: they never ran.",
         "other_calls": "Other calls between the first and the last repeat.",
         "arguments": "Its arguments, the first 300 characters.",
         "result": "Its result, the first 300 characters.",
