@@ -149,9 +149,7 @@ def tool_call(
 
 def rejected_call(name: str, arguments: Any = None, result: Any = "refused", *, why: str = "blocked") -> Call:
     """A turn that asked for one tool, which was not run: by a guard, or because it does not exist or was called wrongly."""
-    return Call(
-        name, {} if arguments is None else arguments, result, declared=why != "unknown_tool", rejected=why
-    )
+    return Call(name, {} if arguments is None else arguments, result, declared=why != "unknown_tool", rejected=why)
 
 
 def turn(

@@ -156,7 +156,8 @@ class Frames:
             f"run_key IN (SELECT run_key FROM wanted_runs)) "
             "GROUP BY run_key, message_key) "
             "SELECT DISTINCT run_key, step FROM seen JOIN messages USING (message_key) WHERE role = 'user' AND "
-            'regexp_matches(body, \'"type"\\s*:\\s*"text"\') '
+            # The types of its own parts: a tool's result may hold texts too.
+            "list_contains(json_extract_string(body, '$.parts[*].type'), 'text') "
             "AND step > (SELECT min(step) FROM seen AS s WHERE s.run_key = seen.run_key)",
             runs,
         )

@@ -13,6 +13,8 @@ from instrument.prices import Condition, Prices
 
 SEARCHES: Final = 10
 """Web searches that a request without `max_uses` is taken to make at most; the API sets no limit of its own."""
+_COUNTED: Final = ("input_tokens", "output_tokens")
+"""What every usage says; one that does not is not known, and not free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def cost(prices: Prices, body: Mapping[str, Any], answer: Mapping[str, Any], day
     `usage.iterations` (beta) lists the passes of one request that the top-level counters leave out, compaction for one.
     """
     usage = answer.get("usage")
-    if not isinstance(usage, Mapping) or not isinstance(usage.get("output_tokens"), int):
+    if not isinstance(usage, Mapping) or any(not isinstance(usage.get(name), int) for name in _COUNTED):
         return None
     model = str(answer.get("model") or body.get("model"))
     condition = _condition(body, model, day, usage)

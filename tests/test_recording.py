@@ -70,6 +70,8 @@ def test_the_front_door() -> None:
     assert instrument.__all__ == [
         *("record", "Recorder", "Stats", "Redactor", "agent", "tool", "model", "watch", "usage", "current"),
         *("user", "conversation", "in_context", "ContextThreadPool", "Policy", "load_policy"),
+        *("GuardedRunner", "RunResult", "StopReason", "Intervention", "Tool", "limited"),
+        *("run", "GuardedRun", "guard", "tool_runner", "open_ledger", "FlyballError", "RunStopped", "CallRefused"),
     ]
     assert all(getattr(instrument, name) is not None for name in instrument.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import instrument
+from instrument.policy import Policy
 from instrument.testing import Reply
 
 Tools = dict[str, Callable[..., str]]
@@ -27,10 +28,16 @@ class Scenario:
     nudge: str | None = None
     """What the loop says when the model answers without calling a tool and the script goes on."""
     user_id: str | None = None
+    policy: Policy | None = None
+    """Under which `GuardedRunner` runs it; None: an ordinary loop that nobody guards."""
+    final: Reply | None = None
+    """What the model says when it is asked for an answer without tools, wherever the script stands."""
 
 
 def play(scenario: Scenario, client: Any) -> str:
     """Runs the scenario's agent with an Anthropic `client` that talks to the scripted server. Returns its last words."""
+    if scenario.policy is not None:
+        return guarded(scenario, client, scenario.policy)
 
     @instrument.agent(name=scenario.agent, user_id=scenario.user_id)
     def run(prompt: str) -> str:
@@ -56,6 +63,24 @@ def play(scenario: Scenario, client: Any) -> str:
 
     decorated = {name: instrument.tool(name=name)(function) for name, function in scenario.tools.items()}
     return run(scenario.prompt)
+
+
+def guarded(scenario: Scenario, client: Any, policy: Policy) -> str:
+    """The same with our loop in place of theirs."""
+    runner = instrument.GuardedRunner(
+        client,
+        model=scenario.model,
+        system=f"You are {scenario.agent}. Use the tools, then answer.",
+        tools=[instrument.Tool(call=function, **declaration(name)) for name, function in scenario.tools.items()],
+        policy=policy,
+        max_tokens=1024,
+        name=scenario.agent,
+        user_id=scenario.user_id,
+    )
+    try:
+        return runner.run(scenario.prompt).answer
+    finally:
+        runner.close()
 
 
 def result(call: Any, tools: Tools) -> dict[str, Any]:

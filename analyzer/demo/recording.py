@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import anthropic
 from opentelemetry.sdk.resources import Resource
@@ -12,7 +13,7 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 import instrument
 from analyzer.demo.agents import Scenario, play
 from instrument import semconv
-from instrument.testing import ModelServer, delayed
+from instrument.testing import ModelServer, Reply, delayed
 
 
 def record_all(
@@ -27,9 +28,8 @@ def record_all(
     )
     with instrument.record(database, tracer_provider=provider, checkpoint_seconds=None):
         for scenario in scenarios:
-            replies = [delayed(reply, reply_seconds) for reply in scenario.replies]
             with (
-                ModelServer(replies) as server,
+                ModelServer(_script(scenario, reply_seconds)) as server,
                 anthropic.Anthropic(
                     api_key="none-needed",
                     base_url=server.url,
@@ -41,6 +41,17 @@ def record_all(
         if copy is not None:
             copy.write_bytes(b"".join(_ended(database)))
     provider.shutdown()
+
+
+def _script(scenario: Scenario, reply_seconds: float) -> Callable[[Mapping[str, Any]], Reply]:
+    """What the model says to each request."""
+    replies = iter(scenario.replies)
+
+    def answer(body: Mapping[str, Any]) -> Reply:
+        final = scenario.final if body.get("tool_choice") == {"type": "none"} else None
+        return delayed(final or next(replies), reply_seconds)
+
+    return answer
 
 
 def _ended(database: Path) -> Iterator[bytes]:

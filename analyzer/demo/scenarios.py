@@ -1,10 +1,12 @@
-"""What happens in the demonstration: two runs that are well, and one for each way an agent fails."""
+"""What happens in the demonstration: two runs that are well, one for each way an agent fails, and three under a guard."""
 
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 from analyzer.demo.agents import Scenario, Tools
+from instrument.policy import Cost, Policy
 from instrument.testing import Usage, failing, text, tool_use
 
 SONNET, HAIKU, OPUS = "claude-sonnet-5-5", "claude-haiku-4-5", "claude-opus-5-5"
@@ -226,6 +228,41 @@ def costs() -> list[Scenario]:
     return [*usual[:9], summary(99, 148_000, 9_800), *usual[9:]]
 
 
+def guarded_loop() -> Scenario:
+    """The order of `loop`, under a guard: told after four times, refused, then asked for an answer."""
+    return replace(
+        loop(),
+        agent="guarded-support",
+        policy=Policy(),
+        final=text("Your order 4711 awaits review; I do not know since when.", usage=Usage(5_300, 60)),
+    )
+
+
+def guarded_budget() -> Scenario:
+    """Reads on and on, with a budget that ends before the reports do."""
+    tools: Tools = {
+        "read_report": lambda number: f"report {number}: revenue up {number} %, details on page {number * 7}"
+    }
+    return Scenario(
+        "guarded-analyst",
+        OPUS,
+        "Compare all reports of this year.",
+        [
+            tool_use("read_report", {"number": i}, text=f"Report {i} next.", usage=Usage(2_400 + 700 * i, 160))
+            for i in range(1, 13)
+        ],
+        tools,
+        user_id="sam",
+        policy=Policy(cost=Cost(run_limit_usd=0.15)),
+        final=text("The first reports show growth; I could not read the others.", usage=Usage(5_900, 60)),
+    )
+
+
+def guarded_well() -> Scenario:
+    """Does its work under a guard that has nothing to do."""
+    return replace(healthy_research(), agent="guarded-researcher", policy=Policy())
+
+
 def scenarios() -> dict[str, list[Scenario]]:
     """Name of a recorded sample -> its runs, made anew: some tools remember what they were asked."""
     return {
@@ -237,4 +274,5 @@ def scenarios() -> dict[str, list[Scenario]]:
         "hallucinated_tool": [hallucination()],
         "stuck_repeated_output": [stuck()],
         "cost_outlier": costs(),
+        "guarded_runs": [guarded_loop(), guarded_budget(), guarded_well()],
     }

@@ -26,7 +26,14 @@ def stories(frames: Frames, runs: pl.Series) -> pl.DataFrame:
     A call that a guard blocked (`blocked`) did nothing and found nothing: it has the result, and the failure, that the same call had
     when it last ran; null where it never did.
     """
-    columns = ["span_key", "tool_name", "call_key", "result_key", "failed: coalesce(failed, false)", f"blocked: {BLOCKED}"]
+    columns = [
+        "span_key",
+        "tool_name",
+        "call_key",
+        "result_key",
+        "failed: coalesce(failed, false)",
+        f"blocked: {BLOCKED}",
+    ]
     calls = _as_when_it_last_ran(frames.calls(columns, runs))
     spoken = frames.questions(runs).with_columns(spoken=pl.int_range(1, pl.len() + 1).over("run_key"))
     changed = ((pl.col("effect") == Effect.CHANGES) & ~pl.col("failed") & ~pl.col("blocked")).cast(pl.Int32)

@@ -20,7 +20,8 @@ import msgspec
 import polars as pl
 import streamlit as st
 
-from analyzer.findings import Finding, Report
+from analyzer.findings import Finding, GuardAction, Report
+from analyzer.guarding import by_run
 from analyzer.pages import layout, words
 from analyzer.run import judge
 from analyzer.views import runs as run_views
@@ -51,6 +52,11 @@ class Snapshot:
         for finding in self.report.findings:
             found.setdefault(finding.run_id, []).append(finding)
         return {run_id: tuple(findings) for run_id, findings in found.items()}
+
+    @cached_property
+    def actions(self) -> dict[str, tuple[GuardAction, ...]]:
+        """Run id -> what guards did in it, in order."""
+        return by_run(self.report.guard_actions)
 
 
 def policy() -> Policy:

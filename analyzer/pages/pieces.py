@@ -7,13 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from analyzer.findings import Finding, Outcome, State
+from analyzer.findings import Finding, GuardAction, Outcome, State
+from analyzer.guarding import COMPLETED
 from analyzer.pages import words
 from analyzer.views.conversation import Call, Said, Text, Turn
 
 _CODE = re.compile("`([^`]+)`")
 CALLS_SHOWN = 50
 """Of one turn; the rest are counted. A model that asks for more at once is shown by its first."""
+
+ACTIONS_SHOWN = 20
+_ACTIONS = {"nudge": "warning", "block": "warning", "stop": "error"}
 
 _STATES = {
     State.COMPLETE: ("good", "saw everything"),
@@ -62,6 +66,8 @@ def run_head(run: Mapping[str, Any], findings: Sequence[Finding]) -> str:
     outcome = {"failed": "error", "unfinished": "warning"}.get(run["outcome"], "good")
     facts = [
         chip(run["outcome"], outcome),
+        _stop(run["stop_reason"]),
+        chip(f"task {run['status']}", "good" if run["status"] == "completed" else "warning") if run["status"] else "",
         text(run["model"]) if run["model"] else "",
         f"started {text(words.when(run['start_ns']))} UTC",
         f'<span class="fb-mono fb-muted">run {text(run["run_id"])}</span>',
@@ -87,9 +93,18 @@ def run_head(run: Mapping[str, Any], findings: Sequence[Finding]) -> str:
     return page(title, line(facts), f'<div class="fb-tiles">{"".join(numbers)}</div>')
 
 
+def _stop(reason: str | None) -> str:
+    """Why a guarded run ended."""
+    if reason is None:
+        return ""
+    return chip("completed", "good") if reason == COMPLETED else chip(f"stopped: {reason}", "warning")
+
+
 def _priced(run: Mapping[str, Any]) -> str:
     unpriced = int(run["unpriced_calls"])
-    return f"{words.plural(unpriced, 'call')} of unknown price" if unpriced else "every call priced"
+    if unpriced:
+        return f"{words.plural(unpriced, 'call')} of unknown price"
+    return f"of the {words.money(run['limit_usd'])} it may" if run["limit_usd"] else "every call priced"
 
 
 def _of_cost(run: Mapping[str, Any], findings: int) -> str:
@@ -138,6 +153,28 @@ def finding_card(finding: Finding, *, with_run: bool) -> str:
     return page(f'<div class="fb-card {finding.severity.value}">{line(facts)}{body}</div>')
 
 
+def guard_actions(actions: Sequence[GuardAction]) -> str:
+    """What guards did in a run, in order, each with the turn it was done in."""
+    shown = actions[:ACTIONS_SHOWN]
+    more = len(actions) - len(shown)
+    rest = f'<p class="fb-muted">and {words.plural(more, "more action")}, beside their turns below</p>' if more else ""
+    return page("".join(_action(action, with_turn=True) for action in shown), rest)
+
+
+def _action(action: GuardAction, *, with_turn: bool = False) -> str:
+    facts = [
+        chip(action.action + (" (observed)" if action.observed else ""), _ACTIONS.get(action.action, "info")),
+        f'<b class="fb-mono">{text(action.guard)}</b>',
+        f"turn {action.turn:,}" if with_turn else "guard",
+        f'<span class="fb-mono fb-muted">{text(action.setting)}{_threshold(action)}</span>' if action.setting else "",
+    ]
+    return f'<div class="fb-part guard">{line(facts)}<p class="fb-said">{prose(action.reason or "")}</p></div>'
+
+
+def _threshold(action: GuardAction) -> str:
+    return "" if action.threshold is None else f" = {action.threshold:,.6g}"
+
+
 def outcomes(rows: Sequence[Outcome]) -> str:
     """What each detector could see, as a table."""
     lines = "".join(_outcome(row) for row in rows)
@@ -152,10 +189,10 @@ def _outcome(row: Outcome) -> str:
     return f"<tr>{name}<td>{chip(label, tone)}{reason}</td><td>{text(known)}</td></tr>"
 
 
-def turn(value: Turn, findings: Sequence[Finding] = ()) -> str:
-    """One turn as a conversation: what the model was told, what it answered, the tools that ran.
+def turn(value: Turn, findings: Sequence[Finding] = (), actions: Sequence[GuardAction] = ()) -> str:
+    """One turn as a conversation: what the model was told, what it answered, the tools that ran, what guards did about it.
 
-    `findings` are those that name this turn.
+    `findings` are those that name this turn, `actions` those of this turn.
     """
     worst = max((f.severity for f in findings), key=lambda s: s.rank, default=None)
     shown = value.calls[:CALLS_SHOWN]
@@ -164,8 +201,9 @@ def turn(value: Turn, findings: Sequence[Finding] = ()) -> str:
         _turn_head(value, findings),
         *(_said(said) for said in value.heard),
         *(_said(said) for said in value.answered),
-        *(_call(call) for call in shown),
+        *(_call(call, [a for a in actions if a.step == call.step]) for call in shown),
         f'<p class="fb-cut">and {words.plural(more, "more call")}</p>' if more else "",
+        *(_action(a) for a in actions if a.step not in {call.step for call in shown}),
         _nothing(value),
     ]
     return page(f'<div class="fb-turn {worst.value if worst else ""}">{"".join(parts)}</div>')
@@ -213,13 +251,14 @@ def _said(said: Said) -> str:
     return f'<div class="fb-part {tone}">{line([text(label), name])}{_text(said.text, style)}</div>'
 
 
-def _call(call: Call) -> str:
+def _call(call: Call, actions: Sequence[GuardAction] = ()) -> str:
     name = f'<b class="fb-mono">{text(call.tool_name or "unnamed tool")}</b>'
+    failed = call.failed and call.rejected != "blocked"
     facts = [
         "calls",
         name,
         text(words.duration(call.seconds)) if call.seconds is not None and not call.inferred else "",
-        chip("failed" + (" (by its text)" if call.failure_inferred else ""), "error") if call.failed else "",
+        chip("failed" + (" (by its text)" if call.failure_inferred else ""), "error") if failed else "",
         chip("no such tool", "error") if call.declared is False else "",
         chip(call.rejected.replace("_", " "), "warning") if call.rejected else "",
         '<span class="fb-muted">known from messages only</span>' if call.inferred else "",
@@ -230,8 +269,9 @@ def _call(call: Call) -> str:
         _text(call.arguments, "fb-mono") if call.arguments else _unrecorded("arguments"),
         _text(call.result, "fb-mono") if call.result else "" if shown_error else _unrecorded("result"),
         _text(Text(shown_error), "fb-mono") if shown_error else "",
+        *map(_action, actions),
     ]
-    return f'<div class="fb-part call {"failed" if call.failed else ""}">{line(facts)}{"".join(body)}</div>'
+    return f'<div class="fb-part call {"failed" if failed else ""}">{line(facts)}{"".join(body)}</div>'
 
 
 def _unrecorded(what: str) -> str:

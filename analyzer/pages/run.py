@@ -80,6 +80,11 @@ for position, finding in enumerate(findings[:FINDINGS_SHOWN]):
 if len(findings) > FINDINGS_SHOWN:
     st.caption(f"and {words.plural(len(findings) - FINDINGS_SHOWN, 'more finding')}, milder than these")
 
+actions = shown.actions.get(run["run_id"], ())
+if actions:
+    st.header("What the guards did", anchor=False)
+    st.html(pieces.guard_actions(actions))
+
 points, bands = views.for_charts(turns, local), views.bands(local)
 left, right = st.columns(2, gap="large")
 with left:
@@ -131,4 +136,5 @@ chars = PAGE_CHARS // (2 * int(asked["tool_calls"].sum()) + 10) if whole else co
 with data.opened(shown) as con:
     told = conversation.conversation(con, key, asked["turn"][0], asked["turn"][-1], lonely=lonely, chars=chars)
 for turn in told:
-    st.html(pieces.turn(turn, [f for f in local if f.first_turn <= turn.number <= f.last_turn]))
+    named = [f for f in local if f.first_turn <= turn.number <= f.last_turn]
+    st.html(pieces.turn(turn, named, [a for a in actions if a.turn == turn.number]))

@@ -25,7 +25,8 @@ def names(column: str) -> list[str]:
     return [str(name) for name in known.value_counts(sort=True)[column].head(CHOICES)]
 
 
-filters = st.columns([2, 2, 2, 2, 2, 2], vertical_alignment="bottom")
+stops = names("stop_reason")
+filters = st.columns([2] * (7 if stops else 6), vertical_alignment="bottom")
 wanted = views.Wanted(
     agents=filters[0].multiselect("Agent", names("agent_name"), placeholder="any", format_func=words.visible),
     models=filters[1].multiselect("Model", names("model"), placeholder="any", format_func=words.visible),
@@ -33,6 +34,7 @@ wanted = views.Wanted(
         "Finding", [o.detector for o in shown.report.outcomes], placeholder="any", key="finding"
     ),
     outcomes=filters[3].multiselect("Outcome", views.OUTCOMES, placeholder="any"),
+    stops=filters[6].multiselect("Stop reason", stops, placeholder="any", format_func=words.visible) if stops else (),
     text=filters[4].text_input("Id contains", placeholder="run, trace or user").strip(),
 )
 sort = filters[5].selectbox("Sort", [*views.SORTS])

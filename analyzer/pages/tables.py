@@ -19,8 +19,11 @@ _TEXT_CHARS: Final = 80
 
 def run_table(runs: pl.DataFrame, key: str, *, short: bool = False) -> None:
     """Rows of `views.runs.with_findings`; a click anywhere in a row leads to that run. `short`: fits a laptop's width."""
+    columns = _columns(runs)
+    if not runs["stop_reason"].count():  # nothing here ran under a guard
+        columns = columns.drop("stop_reason")
     event: Any = st.dataframe(
-        _columns(runs).drop(_LONG) if short else _columns(runs),
+        columns.drop(_LONG) if short else columns,
         key=key,
         hide_index=True,
         width="stretch",
@@ -47,6 +50,7 @@ def _columns(runs: pl.DataFrame) -> pl.DataFrame:
         _safe("model"),
         pl.col("start_ns").cast(pl.Datetime("ns")).dt.cast_time_unit("ms").dt.replace_time_zone("UTC").alias("start"),
         pl.concat_list("outcome").alias("outcome"),
+        _safe("stop_reason"),
         pl.col("detectors"),
         pl.col("cost_usd"),
         pl.col("wasted_usd"),
@@ -71,6 +75,9 @@ _CONFIG: Final = {
     "start": st.column_config.DatetimeColumn("Started (UTC)", format="YYYY-MM-DD HH:mm", timezone="UTC", width=125),
     "outcome": st.column_config.MultiselectColumn(
         "Outcome", width=88, options=[*_OUTCOME_COLORS], color=[*_OUTCOME_COLORS.values()]
+    ),
+    "stop_reason": st.column_config.TextColumn(
+        "Stopped by", width=105, help="Why the guarded run ended; completed: the model gave its answer"
     ),
     "detectors": st.column_config.ListColumn("Findings", width=165),
     "cost_usd": st.column_config.NumberColumn("Cost, $", format="%.4f", width=72),

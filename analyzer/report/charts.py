@@ -14,6 +14,7 @@ import polars as pl
 SEVERITY_COLORS: Final = {"error": "#d64550", "warning": "#e0a030", "info": "#7c93b2"}
 KIND_COLORS: Final = {
     "model": "#5b85d6", "tool": "#3fa68c", "other": "#98a2ae", "agent": "#9b8bd0", "failed": SEVERITY_COLORS["error"],
+    "blocked": "#b5713a",
 }  # fmt: skip
 MONEY_COLORS: Final = {"useful": "#5b85d6", "wasted": SEVERITY_COLORS["warning"]}
 TOKEN_COLORS: Final = {"read from cache": "#a9c1ea", "written to cache": "#7fa1e0", "uncached": "#4673c8"}
@@ -183,7 +184,11 @@ def waterfall(frame: pl.DataFrame) -> alt.LayerChart:
     rows = frame.with_columns(
         pl.col("start_seconds", "end_seconds") / divisor,
         row=pl.format("{}  {}", pl.col("step"), pl.col("label").str.slice(0, _LABEL_CHARS)),
-        color=pl.when("failed").then(pl.lit("failed")).otherwise(pl.col("kind")),
+        color=pl.when("blocked")
+        .then(pl.lit("blocked"))
+        .when("failed")
+        .then(pl.lit("failed"))
+        .otherwise(pl.col("kind")),
         seconds=pl.col("end_seconds") - pl.col("start_seconds"),
     )
     names = alt.Axis(labelLimit=260, labelOverlap=False, ticks=False, domain=False, labelPadding=12, labelFontSize=11)

@@ -57,7 +57,8 @@ def _named(count: int, action: str) -> str:
 
 def _run(run_id: str, actions: Sequence[GuardAction], stop: Stop | None) -> tuple[str, str]:
     """The run's agent, and what was done in it."""
-    agent = next((a.agent_name for a in (*actions, *([stop] if stop else [])) if a.agent_name), None)
+    agents = [*(a.agent_name for a in actions), stop.agent_name if stop is not None else None]
+    agent = next((name for name in agents if name), None)
     steps = [a for a in actions if a.action != "stop" or a.observed]
     parts = [summed(steps)] if steps else []
     if stop is not None:

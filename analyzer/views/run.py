@@ -29,7 +29,7 @@ SELECT {TURN} AS turn, min(step) AS first_step, min(start_ns) AS start_ns, max(e
        max(output_tokens) FILTER ({_MODEL}) AS output_tokens,
        sum(cost_usd) FILTER ({_MODEL}) AS cost_usd,
        count(*) FILTER (kind = 'tool' AND duplicate_of IS NULL) AS tool_calls,
-       count(*) FILTER (kind = 'tool' AND duplicate_of IS NULL AND failed) AS failed_tool_calls
+       count(*) FILTER (kind = 'tool' AND duplicate_of IS NULL AND failed AND rejected IS DISTINCT FROM 'blocked') AS failed_tool_calls
 FROM spans s WHERE run_key = $run_key AND (NOT $lonely OR kind = 'tool')
 GROUP BY 1 HAVING count(*) FILTER (kind IN ('model', 'tool') AND duplicate_of IS NULL) > 0 ORDER BY 1
 """
@@ -99,7 +99,8 @@ SELECT step, turn, kind::VARCHAR AS kind, span_id,
                             WHEN kind = 'model' THEN coalesce(response_model, request_model) END, name, ''), 1, 80) AS label,
        (start_ns - $start_ns) / 1e9 AS start_seconds,
        (coalesce(end_ns, start_ns) - $start_ns) / 1e9 AS end_seconds,
-       end_ns IS NULL AND NOT inferred AS pending, coalesce(failed, false) AS failed, cost_usd
+       end_ns IS NULL AND NOT inferred AS pending, coalesce(failed, false) AS failed,
+       coalesce(rejected = 'blocked', false) AS blocked, cost_usd
 FROM spans WHERE run_key = $run_key AND duplicate_of IS NULL
 ORDER BY step LIMIT $limit OFFSET $offset
 """
@@ -130,7 +131,8 @@ def span_count(con: duckdb.DuckDBPyConnection, run_key: int, before_step: int | 
 
 _DENSITY: Final = """
 SELECT least(floor((start_ns - $start_ns) * $buckets / greatest($end_ns - $start_ns, 1)), $buckets - 1)::INTEGER AS bucket,
-       CASE WHEN coalesce(failed, false) THEN 'failed' ELSE kind::VARCHAR END AS kind, count(*) AS spans
+       CASE WHEN rejected = 'blocked' THEN rejected WHEN coalesce(failed, false) THEN 'failed' ELSE kind::VARCHAR END AS kind,
+       count(*) AS spans
 FROM spans WHERE run_key = $run_key AND duplicate_of IS NULL AND kind <> 'agent'
 GROUP BY ALL ORDER BY ALL
 """
@@ -139,7 +141,7 @@ GROUP BY ALL ORDER BY ALL
 def density(
     con: duckdb.DuckDBPyConnection, run_key: int, start_ns: int, end_ns: int, buckets: int = DENSITY_BUCKETS
 ) -> pl.DataFrame:
-    """How many spans of each kind (`failed` where they did) began in each of `buckets` equal parts of the run.
+    """How many spans of each kind (`failed` where they did, `blocked` where a guard kept them from running) began in each of `buckets` equal parts of the run.
 
     Columns `start_seconds`, `end_seconds` of the part since the run began, `kind`, `spans`.
     """

@@ -10,6 +10,7 @@ import duckdb
 import polars as pl
 
 from analyzer.findings import Finding, Severity
+from analyzer.guarding import guarded_runs
 
 _NS: Final = 1_000_000_000
 _DAY_SECONDS: Final = 86_400
@@ -33,7 +34,8 @@ SELECT s.run_key, any_value(r.run_id) AS run_id, any_value(r.trace_id) AS trace_
        count(*) FILTER (NOT inferred) AS spans,
        count(*) FILTER (kind = 'model' AND duplicate_of IS NULL) AS model_calls,
        count(*) FILTER (kind = 'tool' AND duplicate_of IS NULL) AS tool_calls,
-       count(*) FILTER (kind = 'tool' AND duplicate_of IS NULL AND failed) AS failed_tool_calls,
+       count(*) FILTER (kind = 'tool' AND duplicate_of IS NULL AND failed AND rejected IS DISTINCT FROM 'blocked')
+           AS failed_tool_calls,
        (sum(input_tokens) FILTER (kind = 'model' AND duplicate_of IS NULL))::BIGINT AS input_tokens,
        (sum(output_tokens) FILTER (kind = 'model' AND duplicate_of IS NULL))::BIGINT AS output_tokens,
        sum(cost_usd) FILTER (kind = 'model' AND duplicate_of IS NULL) AS cost_usd,
@@ -48,10 +50,12 @@ def summaries(con: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     """One row per run, the newest first. Tokens and cost are of model calls, each counted once; null where not known.
 
     `outcome` is `unfinished` where the first span never ended, `failed` where the agent span failed (without one: where the last
-    model call did), else `ended`.
+    model call did), else `ended`. `stop_reason`, `status` and `limit_usd` are those of runs under a guard; null elsewhere.
+    A call that a guard blocked is none that failed.
     """
     frame: pl.DataFrame = con.sql(_SUMMARIES).pl()
-    return frame
+    guarded = guarded_runs(con).select("run_key", "stop_reason", "status", "limit_usd")
+    return frame.join(guarded, on="run_key", how="left", maintain_order="left")
 
 
 def with_findings(runs: pl.DataFrame, findings: Iterable[Finding]) -> pl.DataFrame:
@@ -86,18 +90,25 @@ class Wanted:
     detectors: Sequence[str] = ()
     """Runs with a finding of any of these."""
     outcomes: Sequence[str] = ()
+    stops: Sequence[str] = ()
+    """Stop reasons of guarded runs."""
     text: str = ""
     """Part of the run id, the trace id or the user id."""
 
     def __bool__(self) -> bool:
-        return bool(self.agents or self.models or self.detectors or self.outcomes or self.text)
+        return bool(self.agents or self.models or self.detectors or self.outcomes or self.stops or self.text)
 
 
 def matching(runs: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
     """The rows of `runs` (from `with_findings`) that `wanted` asks for, in their order."""
     conditions = [
         pl.col(column).is_in(list(values))
-        for column, values in (("agent_name", wanted.agents), ("model", wanted.models), ("outcome", wanted.outcomes))
+        for column, values in (
+            ("agent_name", wanted.agents),
+            ("model", wanted.models),
+            ("outcome", wanted.outcomes),
+            ("stop_reason", wanted.stops),
+        )
         if values
     ]
     if wanted.detectors:

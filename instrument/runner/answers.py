@@ -40,9 +40,13 @@ def taken(message: Mapping[str, Any]) -> Taken:
         content.pop()
     calls = [b for b in content if b.get("type") == "tool_use"]
     _name_apart(calls)
+    text = said(content)
+    if message.get("stop_reason") == "pause_turn" and content and content[-1].get("type") == "text":
+        # It will be the last message of the next request, which must not end in white space.
+        content[-1]["text"] = content[-1]["text"].rstrip()
     asked = {b.get("id") for b in content if b.get("type") in ("server_tool_use", "mcp_tool_use")}
     answered = {b.get("tool_use_id") for b in content if is_server_result(b)}
-    return Taken([_with_object(b) for b in content], calls, said(content), call_cut, not asked <= answered)
+    return Taken([_with_object(b) for b in content], calls, text, call_cut, not asked <= answered)
 
 
 def said(content: Sequence[Any]) -> str:

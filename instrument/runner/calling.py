@@ -76,7 +76,8 @@ def failed(error: Exception) -> Failed:
         told = headers.get("x-should-retry")
         temporary = told == "true" or (told != "false" and (status in _TEMPORARY or status >= 500))
         return Failed(error, temporary, billed=False, retry_after_seconds=_retry_after(headers))
-    if isinstance(error, TypeError):  # a parameter that the SDK does not take: nothing was sent
+    # A parameter that the SDK does not take, or a warning that the host has made an error: nothing was sent.
+    if isinstance(error, (TypeError, Warning)):
         return Failed(error, temporary=False, billed=False)
     causes = {type(e).__name__ for e in (error, error.__cause__) if e is not None}
     return Failed(error, temporary=True, billed=not causes & _NEVER_SENT)

@@ -187,17 +187,18 @@ def _of_bytes(value: bytes | bytearray | memoryview) -> str:
 
 def _is_bounded(value: Any) -> bool:
     """Whether the value, written out, has at most `MAX_NODES` values in it. Cycles have not."""
-    stack, nodes = [iter((value,))], 0
+    stack, around, nodes = [(iter((value,)), 0)], {0}, 0
     while stack:
-        for item in stack[-1]:
+        for item in stack[-1][0]:
             nodes += 1
-            if nodes > MAX_NODES:
+            if nodes > MAX_NODES or id(item) in around:
                 return False
             if inner := _inside(item):
-                stack.append(inner)
+                stack.append((inner, id(item)))
+                around.add(id(item))
                 break
         else:
-            stack.pop()
+            around.discard(stack.pop()[1])
     return True
 
 

@@ -92,7 +92,7 @@ class Loop:
             usage=run.usage,
             cost_usd=run.budget.spent_usd if run.cost_known else None,
             cost_at_most_usd=run.budget.spent_usd,
-            messages=repaired(self.messages),
+            messages=self._lasting(),
             actions=tuple(run.actions),
             error=self.error,
             review_id=self.review_id,
@@ -100,6 +100,11 @@ class Loop:
             trace_id=run.trace_id,
             conversation_id=run.conversation_id,
         )
+
+    def _lasting(self) -> list[dict[str, Any]]:
+        """The conversation as it can be continued: by then a tool on the server has lost its chance to answer."""
+        kept = repaired(self.messages)
+        return repaired([*kept, {"role": "user", "content": _GO_ON}])[:-1] if self._serving else kept
 
     def broke(self, error: Exception) -> None:
         """A defect of ours has ended the run."""
@@ -161,8 +166,11 @@ class Loop:
         run = self.run
         self._parts.clear()
         acts = [run.act(act) for act in run.panel.answered(run.answer(text, len(calls)))]
+        fetching = self._tools.fetching
         turned: Turned = yield from self._tools.use(calls)
         self.messages.append({"role": "user", "content": turned.content})
+        if self._tools.fetching and not fetching:  # a tool more is declared from now on
+            self.messages = self._room.rethought(self.messages)
         stop = next((a for a in acts if a.action is Action.STOP and not a.observed), turned.stop)
         if turned.completed is not None:
             self.status = turned.completed.get("status")
@@ -280,4 +288,3 @@ class Loop:
         while self._told < len(actions):
             self._told += 1
             yield Tell(Acted(actions[self._told - 1]))
-

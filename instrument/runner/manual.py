@@ -28,6 +28,7 @@ from instrument.guards.facts import Action, Intervention
 from instrument.policy import Policy
 from instrument.prices import Prices
 from instrument.runner import async_driver, sync_driver
+from instrument.runner.answers import said
 from instrument.runner.asking import Asking
 from instrument.runner.declared import Declared
 from instrument.runner.guarded import given_policy
@@ -35,7 +36,7 @@ from instrument.runner.loop import FINAL
 from instrument.runner.money import Held, Money
 from instrument.runner.result import RunResult
 from instrument.runner.reviewing import Reviewer
-from instrument.runner.room import Room, said
+from instrument.runner.room import Room
 from instrument.runner.run import Run, active
 from instrument.runner.services import Services
 from instrument.runner.setup import Setup
@@ -205,7 +206,7 @@ class GuardedRun:
             self._sizing.answered(held.body, reply)
         content = [b for b in reply.get("content") or () if isinstance(b, dict)]
         blocks = [b for b in content if b.get("type") == "tool_use"]
-        text = said(reply)
+        text = said(reply.get("content") or ())
         self._answer = text or self._answer
         for act in run.panel.answered(run.answer(text, len(blocks))):
             self.heed(run.act(act))
@@ -275,10 +276,10 @@ class GuardedRun:
         """A decorated model has answered: it is paid for after the fact, since nobody could hold money for a request he did not see."""
         run = self.run
         usd = cost_of_span(recorded.facts(result), run.prices, run.today())
-        if usd is None:
-            run.cost_known = run.cost_known and error is not None
-        else:
+        if usd is not None:
             run.budget.spend(usd)
+        elif error is None:
+            run.budget.unknown()
 
     def called(self, name: str, arguments: Mapping[str, Any], recorded: Recorded) -> ToolCall:
         """A tool that is about to run by itself, decorated with `@instrument.tool`. Raises `CallRefused` where it must not."""

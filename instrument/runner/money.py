@@ -149,8 +149,8 @@ class Money:
             run.budget.unknown()
         if held.hold is not None:
             held.hold.spend() if cost is None else held.hold.settle(cost)
-        elif cost:
-            run.budget.spend(cost)
+        else:  # nothing was limited
+            run.budget.spend(self._at_most_usd(held.body) if cost is None else cost)
         if held.reservation is not None:
             yield Settle(held.reservation, held.usd if cost is None else (cost if cost or billed else None))
 
@@ -159,6 +159,11 @@ class Money:
     def _worst(self, body: Mapping[str, Any], input_tokens: int) -> Worst | None:
         run = self._run
         return billing.worst_case(run.prices, body, input_tokens, run.today(), self._sizing.marks)
+
+    def _at_most_usd(self, body: Mapping[str, Any]) -> float:
+        """What a request cost at most; 0 where its price is not known."""
+        worst = self._worst(body, self._sizing.at_most(body))
+        return 0.0 if worst is None else worst.usd(int(body["max_tokens"]))
 
     def _limit(self) -> float | None:
         budget = self._run.budget

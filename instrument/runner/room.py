@@ -80,6 +80,14 @@ class Room:
         shorter = yield from self._shorter(messages, None, None, "", None)
         return None if shorter is messages else shorter
 
+    def rethought(self, messages: list[Any]) -> list[Any]:
+        """The messages after something before them has changed: without thinking, where the model would refuse it there."""
+        thinking = self._setup.request.get("thinking")
+        enabled = isinstance(thinking, Mapping) and thinking.get("type") == "enabled"
+        if enabled or not compaction.binds_thinking(self._run.model):
+            return messages
+        return compaction.without_thinking(messages)
+
     def _edit(self, share: float) -> Generator[Want, Any, bool]:
         """Whether the API's own context editing takes care of it. It is given one turn to show an effect."""
         run, context = self._run, self._run.policy.context
@@ -119,6 +127,7 @@ class Room:
         how, shorter = "by taking out old tool results", compaction.without_old_results(messages, keep)
         if cut is not None and summary:
             how, shorter = "by a summary of its beginning", compaction.compacted(messages, cut, summary)
+        shorter = self.rethought(shorter)
         after = self._sizing.estimate(self._body(shorter))
         if after >= before:
             return messages

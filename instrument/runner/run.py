@@ -212,7 +212,7 @@ class Run:
         kind = sameness.failure_kind(error_type, text) if failed else None
         if call.call_key is not None:
             self._remember(call.call_key, text)
-        return Outcome(sameness.result_key(text), failed, kind, temporary)
+        return Outcome(sameness.result_key(text), failed, kind, temporary, at_seconds=self.clock())
 
     def refused_text(self, call: Call, verdict: Intervention) -> str:
         """What a call that was not allowed to run is answered with: why, and what it returned before."""

@@ -125,7 +125,7 @@ class ToolUse:
             arguments,
             str(block.get("id")),
             unknown=unknown,
-            nearest=tuple(toolbox.nearest(name)) if unknown else (),
+            nearest=toolbox.nearest(name, block.get("toolset_name")) if unknown else (),
             invalid=check(schema, arguments) if schema is not None else None,
             null_input=is_null_input(arguments),
         )

@@ -103,5 +103,10 @@ def test_a_failure_or_the_user_breaks_it() -> None:
     failed = tool_call("c", {}, "bad", error="E")
     for between in (failed, user("Go on, please.")):
         assert [
-            i for i in play([*_calls("abab"), between, *_calls("ab")], OBSERVE).acts if i.guard == "call_cycle"
+            i for i in play([*_calls("abab"), between, *_calls("abab")], OBSERVE).acts if i.guard == "call_cycle"
         ] == []
+
+
+def test_each_call_of_an_observed_cycle_is_spoken_about_once() -> None:
+    turns = [i.turn for i in play(_calls("ab" * 7), OBSERVE).acts if i.guard == "call_cycle"]
+    assert turns == list(range(6, 15))

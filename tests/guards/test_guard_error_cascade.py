@@ -57,6 +57,23 @@ def test_after_the_pause_one_call_may_try_and_a_success_closes_the_breaker() -> 
     assert play([*script, *[_fetch(None)] * 2], turn_seconds=15.0).ran[-2:] == ["call_6_0", "call_7_0"]
 
 
+def test_a_breaker_that_closed_stays_closed_after_one_more_failure() -> None:
+    script = [*[_fetch()] * 3, _other(1), _fetch(None), _fetch(), _fetch(None)]
+    played = play(script, turn_seconds=15.0)
+    assert played.said() == [("error_cascade", "nudge", 3)]
+    assert played.ran[-1] == "call_6_0"
+
+
+def test_an_observed_refusal_is_no_failure() -> None:
+    other = tool_call("read_file", {"path": "/src/f1.py"}, "disk on fire", error="Disk")
+    acts = play([*[_missing(1)] * 3, other, _missing(1), _missing(1)], OBSERVE).acts
+    assert [(i.action, i.turn, i.value) for i in acts if i.setting == "tool_errors.same_failure_calls"] == [
+        ("nudge", 3, 3),
+        ("block", 4, 4),
+        ("block", 6, 5),
+    ]
+
+
 def test_a_failed_try_opens_the_breaker_again() -> None:
     script = [_fetch(), _fetch(), _fetch(), _other(1), _fetch(), _fetch(None)]
     played = play(script, turn_seconds=15.0)

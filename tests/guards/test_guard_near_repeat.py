@@ -86,3 +86,8 @@ def test_the_other_calls_of_the_turn_that_was_nudged_still_run() -> None:
     for one_by_one in (True, False):
         played = play(script, turn_seconds=1.0, one_by_one=one_by_one)
         assert played.said() == [("near_repeat", "nudge", 5), ("near_repeat", "block", 6)]
+
+
+def test_two_refusals_of_one_turn_are_one_repeat() -> None:
+    played = play([*[_ask(n) for n in range(5)], turn(_ask(5), _ask(6)), _ask(7)], turn_seconds=1.0)
+    assert [(i.action, i.value) for i in played.acts] == [("nudge", 5), ("block", 6), ("block", 6), ("block", 7)]

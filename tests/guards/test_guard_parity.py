@@ -1,10 +1,11 @@
 """Guard and detector name the same spans: what a detector finds afterwards, the panel acted on at the span that made it a finding.
 
-Three differences are meant, for a guard cannot know what comes:
+Four differences are meant, for a guard cannot know what comes:
 - polling whose answer changes in the end is no finding (`arrived`), but until then nobody knows that it will;
 - while all calls go round with one period a repeated call is the cycle's; where the period ends later, the detector sees a
   repeated call from the start and the guard from then on; where it becomes a cycle only later, it is the other way round;
 - failures of several kinds in a row are noticed when the second kind comes, if that is later than the threshold's turn.
+- of two cascades that overlap the detector reports the wider one; the guard speaks about each as it comes.
 And one where the same is said under another name: a check with a pause after each (check, `sleep`, check ...) is a repeated call to the
 guard, for which pauses are no calls, and a cycle of two to the detector.
 """
@@ -151,6 +152,8 @@ def test_where_a_guard_begins_the_detector_finds(script: list[Entry]) -> None:
         for place in _places(con, finding):
             found[finding.detector] |= {place.call_id, place.turn if place.call_id is None else None}
     for act in play(script, _POLICY).acts:
+        if "in different ways" in act.reason:
+            continue
         if act.guard == "unknown_tool" or (act.guard in _SLUGS and act.action is Action.NUDGE):
             event(f"{act.guard} {act.action}")
             assert (act.call_id or act.turn) in found.get(act.guard, ()), act.reason

@@ -121,3 +121,9 @@ def test_a_blocked_poll_may_run_once_enough_time_has_passed() -> None:
 def test_failures_are_another_guards() -> None:
     failing = tool_call("search", {"q": 1}, "no route", error="Net")
     assert {guard for guard, _, _ in play([failing] * 9).said()} == {"error_cascade"}
+
+
+def test_what_a_change_itself_brought_to_light_does_not_excuse_repeating_it() -> None:
+    edit = tool_call("edit_file", {"path": "a.py"}, "ok")
+    refused = tool_call("edit_file", {"path": "a.py"}, "the file is locked", error="Locked")
+    assert play([edit, edit, refused, edit, edit]).said() == [("repeated_call", "nudge", 5)]

@@ -90,8 +90,8 @@ CASES: Final[dict[str, tuple[Any, list[Entry], Said]]] = {
     "stuck.null_input_error_calls": (4, _EMPTY, ("null_input", "stop", 4)),
 }
 """Another value than the default, a script, and what is said about it then and not by default."""
-"""What two of them decide besides: the number that is reported with every refusal, which happens in any case."""
 REPORTED: Final = {"unknown_tools.calls", "invalid_arguments.calls"}
+"""Of these the guards only report the number: such a call is refused in any case."""
 
 
 def _policy(path: str, value: Any) -> Policy:

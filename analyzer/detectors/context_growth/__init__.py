@@ -11,8 +11,8 @@ from analyzer.detectors.context_growth.filling import fillings
 from analyzer.detectors.context_growth.overflow import OVERFLOWED
 from analyzer.detectors.detector import Detector, Sight, plural
 from analyzer.frames import Frames
-from instrument.windows import window_of
 from instrument.policy import Context, Policy
+from instrument.windows import window_of
 
 _MODEL: Final = ("run_key", "model")
 _DROP: Final = 0.7

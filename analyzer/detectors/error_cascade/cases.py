@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from analyzer.cases import Call, Case, Entry, Found, model_error, says, tool_call, turn
+from analyzer.cases import DIALECTS, Call, Case, Entry, Found, model_error, rejected_call, says, tool_call, turn
 
 _DONE: Final = says("I give up on this.")
 
@@ -18,6 +18,13 @@ def _missing(number: int) -> Call:
 def _fetch(error: str | None = "Timeout") -> Entry:
     return tool_call("fetch", {"url": "http://x"}, "timed out after 30 s" if error else "hello", error=error)
 
+
+def _refused(number: int) -> Call:
+    return rejected_call("fetch", {"url": "http://x"}, f"`fetch` was refused: it failed in {number} turns.")
+
+
+_SPANS: Final = frozenset(DIALECTS) - {"messages_only"}
+"""Dialects with tool spans: only these say that a call never ran."""
 
 CASES: Final = (
     Case(
@@ -60,6 +67,25 @@ CASES: Final = (
         "the model itself",
         [*[model_error("overloaded_error", "Overloaded")] * 4],
         [Found("error_cascade", turns=(1, 4))],
+    ),
+    Case(
+        "what a guard blocked afterwards is no failure of the tool",
+        [*[_fetch()] * 3, *[_refused(n) for n in range(4, 9)], _DONE],
+        [Found("error_cascade", turns=(1, 3), severity="warning")],
+        only=_SPANS,
+    ),
+    Case("quiet: twice, then blocked", [*[_fetch()] * 2, *[_refused(n) for n in range(3, 9)], _DONE], [], only=_SPANS),
+    Case(
+        "quiet: arguments that were refused before the tool ran",
+        [
+            *[
+                rejected_call("book", {"n": n}, "'date' is a required property", why="invalid_arguments")
+                for n in range(6)
+            ],
+            _DONE,
+        ],
+        [],
+        only=_SPANS,
     ),
     Case("quiet: twice", [*[_fetch()] * 2, _DONE], []),
     Case(

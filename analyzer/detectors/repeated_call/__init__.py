@@ -113,7 +113,7 @@ def message(facts: Mapping[str, Any]) -> str:
     often = f"{plural(facts['repeats'], 'time')} {between(facts)}"
     ran, kept = ("", "")
     if facts["blocked_calls"]:
-        ran, kept = " it ran", f"; a guard blocked it {plural(facts['blocked_calls'], 'time')}"
+        ran, kept = " it ran", f"; a guard refused it {plural(facts['blocked_calls'], 'time')}"
     return (
         f"`{facts['tool_name']}` was called with the same arguments {often} and gave the same result each time{ran}"
         f"{others}{kept}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from analyzer.cases import Case, Entry, Found, says, tool_call, turn, user
+from analyzer.cases import DIALECTS, Call, Case, Entry, Found, rejected_call, says, tool_call, turn, user
 
 _SEARCH: Final = tool_call("search", {"q": "refund policy"}, "no results")
 _DONE: Final = says("That is all I could find out.")
@@ -13,6 +13,21 @@ _DONE: Final = says("That is all I could find out.")
 def _read(number: int) -> Entry:
     return tool_call("read_file", {"path": f"notes/{number}.md"}, f"notes of day {number}")
 
+
+def _blocked(times: int) -> Call:
+    return rejected_call(
+        "search",
+        {"q": "refund policy"},
+        f"`search` was refused: it was asked for in {times} turns.\n\nThe earlier call returned:\nno results",
+    )
+
+
+def _poll(result: str) -> Call:
+    return tool_call("build_status", {}, result)
+
+
+_SPANS: Final = frozenset(DIALECTS) - {"messages_only"}
+"""Dialects with tool spans: only these say that a call was blocked."""
 
 CASES: Final = (
     Case("five times the same", [*[_SEARCH] * 5, _DONE], [Found("repeated_call", turns=(1, 5), severity="warning")]),
@@ -50,6 +65,42 @@ CASES: Final = (
         "an edit that is made again and again",
         [*[tool_call("edit_file", {"path": "a.py", "text": "x"}, "ok")] * 5, _DONE],
         ["repeated_call"],
+    ),
+    Case(
+        "a guard blocked it from the fifth time on",
+        [*[_SEARCH] * 4, *[_blocked(n) for n in range(5, 9)], _DONE],
+        [Found("repeated_call", turns=(1, 8), severity="error")],
+        only=_SPANS,
+    ),
+    Case(
+        "a stricter guard than this policy",
+        [*[_SEARCH] * 2, *[_blocked(n) for n in range(3, 7)], _DONE],
+        [Found("repeated_call", turns=(1, 6), severity="warning")],
+        only=_SPANS,
+    ),
+    Case(
+        "a refusal in the middle is no new answer",
+        [*[_SEARCH] * 2, _blocked(3), *[_SEARCH] * 2, _DONE],
+        [Found("repeated_call", turns=(1, 5))],
+        only=_SPANS,
+    ),
+    Case(
+        "quiet: polling until it changes, refused now and then",
+        [
+            *[_poll("running")] * 4,
+            *[rejected_call("build_status", {}, f"refused, {n} turns") for n in (5, 6)],
+            _poll("running"),
+            _poll("passed"),
+            _DONE,
+        ],
+        [],
+        only=_SPANS,
+    ),
+    Case(
+        "quiet: refused each time and never run",
+        [*[rejected_call("search", {"q": "x"}, "The limit of this run has been reached.")] * 6, _DONE],
+        [],
+        only=_SPANS,
     ),
     Case("quiet: three times", [*[_SEARCH] * 3, _DONE], []),
     Case("quiet: in parallel", [turn(*[_SEARCH] * 6), _DONE], []),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from analyzer.cases import Case, Entry, Found, says, tool_call
+from analyzer.cases import DIALECTS, Case, Entry, Found, rejected_call, says, tool_call
 
 _DONE: Final = says("I cannot search the web.")
 _REAL: Final = tool_call("search_web", {"q": "x"}, "found it")
@@ -31,6 +31,16 @@ CASES: Final = (
         only=_TELLS,
     ),
     Case(
+        "refused before anything ran",
+        [
+            _REAL,
+            *[rejected_call("web_serch", {"q": n}, "no such tool: `web_serch`", why="unknown_tool") for n in range(3)],
+            _DONE,
+        ],
+        [Found("unknown_tool", turns=(2, 4), severity="error")],
+        only=frozenset(DIALECTS) - {"messages_only"},
+    ),
+    Case(
         "two made-up tools are two findings",
         [_REAL, _made_up(1), _made_up(2, "browse"), _DONE],
         ["unknown_tool", "unknown_tool"],
@@ -49,6 +59,20 @@ CASES: Final = (
     ),
     Case("quiet: every tool declared", [_REAL, tool_call("ls", {}, "a b"), _DONE], []),
     Case("quiet: declarations not recorded", [_REAL, tool_call("ls", {}, "a b"), _DONE], [], declares=False),
+    Case(
+        "quiet: a guard's words that quote an error",
+        [
+            _REAL,
+            *[
+                rejected_call("search_web", {"q": n}, "The earlier call returned:\nError: unknown tool x")
+                for n in range(3)
+            ],
+            _DONE,
+        ],
+        [],
+        declares=False,
+        only=frozenset(DIALECTS) - {"messages_only"},
+    ),
     Case(
         "quiet: a tool that speaks of tools",
         [tool_call("run_sql", {"q": 1}, "function count_all() does not exist", error="SqlError"), _DONE],

@@ -11,8 +11,11 @@ _SAYS: Final = (
 UNDECLARED: Final = "coalesce(NOT declared OR rejected = 'unknown_tool', false)"
 """The request that asked for the tool did not declare it."""
 
-SAID_UNKNOWN: Final = f"CASE WHEN failed THEN regexp_matches(coalesce(failure_kind, ''), '{_SAYS}', 'i') ELSE false END"
-"""The error says that there is no such tool."""
+SAID_UNKNOWN: Final = (
+    "CASE WHEN failed AND rejected IS DISTINCT FROM 'blocked' "
+    f"THEN regexp_matches(coalesce(failure_kind, ''), '{_SAYS}', 'i') ELSE false END"
+)
+"""The error says that there is no such tool; what a guard says of a call that it blocked is no error of the tool."""
 
 # What was declared exists, whatever an error says; and that is nearly every call, and quickly seen.
 UNKNOWN: Final = f"(declared IS DISTINCT FROM true AND ({UNDECLARED} OR {SAID_UNKNOWN}))"
