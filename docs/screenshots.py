@@ -23,7 +23,7 @@ from analyzer.pages.serve import command
 
 SETTLED = "[data-testid='stApp'][data-test-script-state='notRunning']"
 START_SECONDS = 30.0
-PAGES = ("overview", "runs", "run", "alerts")
+PAGES = ("overview", "runs", "run", "alerts", "reviews")
 
 
 @contextlib.contextmanager

@@ -39,6 +39,10 @@ guarding: ContextVar[GuardedRun | None] = ContextVar("flyball_guarding", default
 """The `instrument.run` around the code that is running; decorated tools and models ask it."""
 
 
+in_tool: ContextVar[str | None] = ContextVar("flyball_in_tool", default=None)
+"""Set inside a tool call of such a run, where what is called is the tool's own affair: the call's name until its function is entered, then ""."""
+
+
 @contextlib.contextmanager
 def user(user_id: str) -> Iterator[None]:
     """Everything recorded inside belongs to this user."""

@@ -52,6 +52,10 @@ class ToolErrors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Count,
         Meta(description="Failed turns from which a cascade that nothing ended is an error and no longer a warning."),
     ] = 6
+    storm_calls: Annotated[
+        Count, Meta(description="Failed calls of one tool or model within `storm_seconds` that make a retry storm.")
+    ] = 5
+    storm_seconds: Annotated[Seconds, Meta(description="The time in which these fall.")] = 30.0
     tool_timeout_seconds: Annotated[
         Seconds, Meta(description="A tool call that takes longer is given up, unless the tool has a limit of its own.")
     ] = 120.0
@@ -152,6 +156,15 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="A longer tool result is cut in the middle; the whole of it stays where the agent can fetch it."
         ),
     ] = 50_000
+    result_share: Annotated[
+        Share, Meta(description="A tool result that takes more than this share of the window is reported.")
+    ] = 0.15
+    cache_bust_tokens: Annotated[
+        Count,
+        Meta(
+            description="Tokens that were in the prompt cache and were paid for anew, of one run, from which it is reported."
+        ),
+    ] = 50_000
     count_tokens: Annotated[
         Literal["never", "near"],
         Meta(
@@ -215,6 +228,12 @@ class Stuck(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     null_input_error_calls: Annotated[
         Count, Meta(description="Turns from which that is an error and no longer a warning.")
     ] = 5
+    gap_seconds: Annotated[
+        Seconds,
+        Meta(
+            description="Time in a run in which nothing was under way and nobody was asked, from which it is reported."
+        ),
+    ] = 300.0
     continuations: Annotated[
         Count, Meta(description="How often an answer that was cut at its token limit is continued.")
     ] = 2

@@ -13,7 +13,9 @@ from analyzer.pages import words
 from analyzer.pages.options import Options, parse
 
 FOLDER = Path(__file__).parent
-OVERVIEW, RUNS, RUN, ALERTS = (FOLDER / f"{name}.py" for name in ("overview", "runs", "run", "alerts"))
+OVERVIEW, RUNS, RUN, ALERTS, REVIEWS = (
+    FOLDER / f"{name}.py" for name in ("overview", "runs", "run", "alerts", "reviews")
+)
 
 
 def begin() -> None:

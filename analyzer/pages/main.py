@@ -11,6 +11,7 @@ st.navigation(
         st.Page(layout.RUNS, title="Runs", url_path="runs"),
         st.Page(layout.RUN, title="Run", url_path="run"),
         st.Page(layout.ALERTS, title="Alerts", url_path="alerts"),
+        st.Page(layout.REVIEWS, title="Reviews", url_path="reviews"),
     ],
     position="top",
 ).run()

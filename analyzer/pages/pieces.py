@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from html import escape
 from typing import Any
 
@@ -11,6 +12,7 @@ from analyzer.findings import Finding, GuardAction, Outcome, State
 from analyzer.guarding import COMPLETED
 from analyzer.pages import words
 from analyzer.views.conversation import Call, Said, Text, Turn
+from instrument.ledger import Review
 
 _CODE = re.compile("`([^`]+)`")
 CALLS_SHOWN = 50
@@ -173,6 +175,28 @@ def _action(action: GuardAction, *, with_turn: bool = False) -> str:
 
 def _threshold(action: GuardAction) -> str:
     return "" if action.threshold is None else f" = {action.threshold:,.6g}"
+
+
+def review(asked: Review, now: datetime) -> str:
+    """A question of a run: who asks, what it has cost, what it wants to spend, and what it was asked to do."""
+    left = (asked.deadline_at - now).total_seconds()
+    facts = [
+        f"<b>{text(asked.agent_name)}</b>",
+        text(asked.model),
+        f"user {text(asked.user_id)}" if asked.user_id else "",
+        f'<span class="fb-mono fb-muted">{text(asked.review_id)}</span>',
+        chip(f"waits {words.duration(left)} more" if left > 0 else "no longer waits", "" if left > 0 else "warning"),
+    ]
+    numbers = [
+        tile("May cost now", words.money(asked.asked_usd), "the next request, at most"),
+        tile("Spent so far", words.money(asked.spent_usd), _of_limit(asked.limit_usd)),
+    ]
+    prompt = f'<p class="fb-said">{text(asked.prompt)}</p>' if asked.prompt else ""
+    return page(line(facts), f'<div class="fb-tiles">{"".join(numbers)}</div>', prompt)
+
+
+def _of_limit(limit_usd: float | None) -> str:
+    return f"of the {words.money(limit_usd)} it may" if limit_usd else "without a limit"
 
 
 def outcomes(rows: Sequence[Outcome]) -> str:

@@ -26,18 +26,19 @@ def names(column: str) -> list[str]:
 
 
 stops = names("stop_reason")
-filters = st.columns([2] * (7 if stops else 6), vertical_alignment="bottom")
+filters = iter(st.columns([2] * (7 if stops else 6), vertical_alignment="bottom"))
 wanted = views.Wanted(
-    agents=filters[0].multiselect("Agent", names("agent_name"), placeholder="any", format_func=words.visible),
-    models=filters[1].multiselect("Model", names("model"), placeholder="any", format_func=words.visible),
-    detectors=filters[2].multiselect(
+    agents=next(filters).multiselect("Agent", names("agent_name"), placeholder="any", format_func=words.visible),
+    models=next(filters).multiselect("Model", names("model"), placeholder="any", format_func=words.visible),
+    detectors=next(filters).multiselect(
         "Finding", [o.detector for o in shown.report.outcomes], placeholder="any", key="finding"
     ),
-    outcomes=filters[3].multiselect("Outcome", views.OUTCOMES, placeholder="any"),
-    stops=filters[6].multiselect("Stop reason", stops, placeholder="any", format_func=words.visible) if stops else (),
-    text=filters[4].text_input("Id contains", placeholder="run, trace or user").strip(),
+    outcomes=next(filters).multiselect("Outcome", views.OUTCOMES, placeholder="any"),
+    # Nobody needs it where no run was under a guard.
+    stops=next(filters).multiselect("Stop reason", stops, placeholder="any", format_func=words.visible) if stops else (),
+    text=next(filters).text_input("Id contains", placeholder="run, trace or user").strip(),
 )
-sort = filters[5].selectbox("Sort", [*views.SORTS])
+sort = next(filters).selectbox("Sort", [*views.SORTS])
 
 found = views.ordered(views.matching(shown.runs, wanted), sort)
 if found.is_empty():

@@ -77,7 +77,7 @@ _CONFIG: Final = {
         "Outcome", width=88, options=[*_OUTCOME_COLORS], color=[*_OUTCOME_COLORS.values()]
     ),
     "stop_reason": st.column_config.TextColumn(
-        "Stopped by", width=105, help="Why the guarded run ended; completed: the model gave its answer"
+        "Stop reason", width=105, help="Why a guarded run ended; completed: the model gave its answer"
     ),
     "detectors": st.column_config.ListColumn("Findings", width=165),
     "cost_usd": st.column_config.NumberColumn("Cost, $", format="%.4f", width=72),

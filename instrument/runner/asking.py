@@ -30,8 +30,6 @@ class Asking:
     def __init__(self, run: Run, setup: Setup, money: Money, sizing: Sizing) -> None:
         self._run, self._setup, self._money, self._sizing = run, setup, money, sizing
         self.betas = setup.betas
-        self.abandoned: Settle | None = None
-        """What is left to do for a request that the caller left in the middle of."""
 
     def ask(
         self, body: Mapping[str, Any], *, final: bool = False, shown: bool = True
@@ -88,7 +86,7 @@ class Asking:
         if sent:
             self._run.budget.unknown()
         if held.reservation is not None:
-            self.abandoned = Settle(held.reservation, held.usd if sent else None)
+            self._run.unsettled = Settle(held.reservation, held.usd if sent else None)
 
     def _deadline(self, final: bool) -> float:
         run = self._run

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing
 from typing import Any
 
 from instrument import tracing
 from instrument.errors import LedgerError
-from instrument.ledger import Review
+from instrument.ledger import Reservation, Review
 from instrument.runner import calling, reviewing
-from instrument.runner.ending import abandoned, ended
+from instrument.runner.ending import abandoned, ended, put_back
 from instrument.runner.events import Ended, Event, TextDelta, ThinkingDelta
 from instrument.runner.execution import arun_jobs
 from instrument.runner.loop import Loop
@@ -34,11 +35,10 @@ from instrument.runner.wants import (
 )
 
 
-async def follow(loop: Loop, services: Services, *, streaming: bool) -> AsyncIterator[Event]:
+async def follow(loop: Loop, services: Services, *, streaming: bool) -> AsyncGenerator[Event, None]:
     """The events of a run, down to `Ended`; as the synchronous `follow`. Cancelled, it cancels what is under way and raises."""
     hands = _Hands(loop.run, services)
-    recorded, steps = loop.run.recorded, loop.steps()
-    assert recorded is not None
+    recorded, steps = loop.run.record(loop.prompt), loop.steps()
     answer: Any = None
     try:
         while True:
@@ -48,8 +48,10 @@ async def follow(loop: Loop, services: Services, *, streaming: bool) -> AsyncIte
             if isinstance(want, Tell):
                 yield want.event
             elif isinstance(want, Send) and streaming and want.shown:
-                async for shown in (stream := _Stream(hands, want)).pieces():
-                    yield shown
+                stream = _Stream(hands, want)
+                async with aclosing(stream.pieces()) as pieces:  # left early, the connection is closed here and now
+                    async for shown in pieces:
+                        yield shown
                 answer = stream.outcome
             else:
                 with recorded:
@@ -58,6 +60,8 @@ async def follow(loop: Loop, services: Services, *, streaming: bool) -> AsyncIte
         pass
     except Exception as e:  # noqa: BLE001 - the host gets a result; that something is wrong with us is in it
         tracing.complain(e)
+        steps.close()
+        put_back(loop.run, services)
         loop.broke(e)
     except BaseException:  # cancelled, closed, interrupted
         steps.close()
@@ -69,12 +73,15 @@ async def follow(loop: Loop, services: Services, *, streaming: bool) -> AsyncIte
 async def drive(steps: Generator[Want, Any, Any], run: Run, services: Services) -> Any:
     """Does all that a part of a loop wants, for loops that are not ours; gives what it returns."""
     hands, answer = _Hands(run, services), None
-    while True:
-        try:
-            want = steps.send(answer)
-        except StopIteration as stop:
-            return stop.value
-        answer = await hands.do(want)
+    try:
+        while True:
+            answer = await hands.do(steps.send(answer))
+    except StopIteration as stop:
+        return stop.value
+    except BaseException:
+        steps.close()
+        put_back(run, services)
+        raise
 
 
 class _Hands:
@@ -89,9 +96,10 @@ class _Hands:
             case RunTools(jobs, parallel, deadline_seconds, done):
                 return await arun_jobs(jobs, parallel=parallel, deadline_seconds=deadline_seconds, on_done=done)
             case Reserve():
-                return await asyncio.to_thread(services.reserve, want)
+                return await self._reserve(want)
             case Settle():
-                return await asyncio.to_thread(services.settle, want)
+                # Paid even if the run is cancelled now.
+                return await asyncio.shield(asyncio.to_thread(services.settle, want))
             case Wait(seconds):
                 return await asyncio.sleep(seconds)
             case Count():
@@ -104,6 +112,19 @@ class _Hands:
                 return await asyncio.to_thread(services.pause, want)
             case Tell():
                 return None
+
+    async def _reserve(self, want: Reserve) -> Reservation | float | LedgerError:
+        reserving = asyncio.ensure_future(asyncio.to_thread(self.services.reserve, want))
+        try:
+            return await asyncio.shield(reserving)
+        except asyncio.CancelledError:
+            reserving.add_done_callback(self._give_back)
+            raise
+
+    def _give_back(self, reserving: asyncio.Future[Reservation | float | LedgerError]) -> None:
+        """Of a run that was cancelled while it reserved."""
+        if not reserving.cancelled() and isinstance(found := reserving.result(), Reservation):
+            self.services.settle(Settle(found, None))
 
     async def _send(self, want: Send) -> Arrived | Failed:
         left = None if want.deadline is None else max(0.0, want.deadline - self.run.clock())
@@ -119,7 +140,8 @@ class _Hands:
     async def _count(self, want: Count) -> int | None:
         try:
             api = calling.endpoint(self.services.client, want.betas)
-            return int((await api.count_tokens(**calling.counting(want))).input_tokens)
+            counted = await api.count_tokens(**calling.counting(want), timeout=calling.aside(self.run))
+            return int(counted.input_tokens)
         except Exception:  # noqa: BLE001 - our own estimate has to do
             return None
 
@@ -127,14 +149,18 @@ class _Hands:
         known = self.services.can_edit
         if want.model not in known:
             try:
-                known[want.model] = calling.can_edit(want, await self.services.client.models.retrieve(want.model))
+                model = await self.services.client.models.retrieve(want.model, timeout=calling.aside(self.run))
+                known[want.model] = calling.can_edit(want, model)
             except Exception:  # noqa: BLE001 - a model that cannot be asked after is summarised
                 known[want.model] = False
         return known[want.model]
 
     async def _ask(self, want: Ask) -> Review | LedgerError:
         if self.services.review is not None:
-            return await reviewing.ask_host_async(self.services.review, want.review, want.timeout_seconds)
+            found = await reviewing.ask_host_async(self.services.review, want.review, want.timeout_seconds)
+            if found.decision is None and want.stays_open:
+                await asyncio.to_thread(self.services.queue, found)
+            return found
         try:
             ledger = self.services.ledger
             await asyncio.to_thread(ledger.ask, want.review)
@@ -158,7 +184,7 @@ class _Stream:
         self._hands, self._want = hands, want
         self.outcome: Arrived | Failed = calling.late(0.0)
 
-    async def pieces(self) -> AsyncIterator[TextDelta | ThinkingDelta]:
+    async def pieces(self) -> AsyncGenerator[TextDelta | ThinkingDelta, None]:
         """What is shown, as it comes."""
         want, run = self._want, self._hands.run
         recorded, started = run.recorded, run.clock()
@@ -185,7 +211,7 @@ class _Stream:
         except TimeoutError:
             self.outcome = calling.late(run.clock() - started)
         except Exception as e:  # noqa: BLE001 - as in `_send`
-            self.outcome = calling.failed(e)
+            self.outcome = calling.failed(e, sent=True)
         finally:
             with recorded:
                 await manager.__aexit__(None, None, None)

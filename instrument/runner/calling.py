@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from instrument.runner.events import TextDelta, ThinkingDelta
 from instrument.runner.wants import Arrived, CanEdit, Count, Failed, Send
+
+if TYPE_CHECKING:
+    from instrument.runner.run import Run
 
 _COUNTED: Final = ("model", "messages", "system", "tools", "tool_choice", "thinking", "context_management")
 """What counting tokens takes of a request."""
 _EDITING: Final = "clear_tool_uses_20250919"
 _CONNECT_SECONDS: Final = 10.0
+_ASIDE_SECONDS: Final = 20.0
 _NEVER_SENT: Final = frozenset(
     {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "LocalProtocolError"}
 )
@@ -68,19 +72,24 @@ def shown(event: Any) -> TextDelta | ThinkingDelta | None:
     return ThinkingDelta(event.thinking) if kind == "thinking" else None
 
 
-def failed(error: Exception) -> Failed:
-    """What an error means: whether to try again, when, and whether it may have been billed."""
+def aside(run: Run) -> float:
+    """Seconds for a request whose answer is only good to know."""
+    return min(_ASIDE_SECONDS, run.policy.model_calls.timeout_seconds)
+
+
+def failed(error: Exception, *, sent: bool = False) -> Failed:
+    """What an error means: whether to try again, when, and whether it may have been billed; surely so if it was `sent`."""
     status = getattr(error, "status_code", None)
     if isinstance(status, int) and status >= 400:
         headers: Mapping[str, str] = getattr(getattr(error, "response", None), "headers", None) or {}
         told = headers.get("x-should-retry")
         temporary = told == "true" or (told != "false" and (status in _TEMPORARY or status >= 500))
         return Failed(error, temporary, billed=False, retry_after_seconds=_retry_after(headers))
-    # A parameter that the SDK does not take, or a warning that the host has made an error: nothing was sent.
-    if isinstance(error, (TypeError, Warning)):
+    # A parameter that the SDK does not take, text that UTF-8 has no bytes for, or a warning that the host has made an error.
+    if isinstance(error, (TypeError, UnicodeEncodeError, Warning)) and not sent:
         return Failed(error, temporary=False, billed=False)
     causes = {type(e).__name__ for e in (error, error.__cause__) if e is not None}
-    return Failed(error, temporary=True, billed=not causes & _NEVER_SENT)
+    return Failed(error, temporary=True, billed=sent or not causes & _NEVER_SENT)
 
 
 def late(seconds: float) -> Failed:

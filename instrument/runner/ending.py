@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from instrument.runner.loop import Loop
 from instrument.runner.result import RunResult
+from instrument.runner.run import Run
 from instrument.runner.services import Services
 from instrument.runner.stop import StopReason
 
@@ -18,13 +19,13 @@ def ended(loop: Loop) -> RunResult:
 
 def abandoned(loop: Loop, services: Services) -> None:
     """The caller has gone: nothing stays reserved, and the record says why there is no answer."""
-    put_back(loop, services)
+    put_back(loop.run, services)
     loop.run.stop = StopReason.CANCELLED
     ended(loop)
 
 
-def put_back(loop: Loop, services: Services) -> None:
+def put_back(run: Run, services: Services) -> None:
     """Settles the reservation of a request that was left in the middle."""
-    left, loop.asking.abandoned = loop.asking.abandoned, None
+    left, run.unsettled = run.unsettled, None
     if left is not None:
         services.settle(left)

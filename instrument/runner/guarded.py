@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,8 +111,8 @@ class GuardedRunner:
 
     def astream(
         self, prompt: Prompt, *, user_id: str | None = None, conversation: RunResult | Prompt | None = None
-    ) -> AsyncIterator[Event]:
-        """As `stream`, for an `AsyncAnthropic` client."""
+    ) -> AsyncGenerator[Event, None]:
+        """As `stream`, for an `AsyncAnthropic` client. Who may leave it early does so in a `contextlib.aclosing`."""
         return self._afollow(self._loop(prompt, user_id, conversation), streaming=True)
 
     def resume(self, review_id: str) -> RunResult:
@@ -135,9 +136,7 @@ class GuardedRunner:
     def _loop(self, prompt: Prompt, user_id: str | None, conversation: RunResult | Prompt | None) -> Loop:
         earlier = conversation.messages if isinstance(conversation, RunResult) else _messages(conversation)
         run = self._run(user_id, conversation.conversation_id if isinstance(conversation, RunResult) else None)
-        loop = Loop(run, self._setup, [*earlier, *_messages(prompt)], _text(prompt))
-        run.record(_text(prompt))
-        return loop
+        return Loop(run, self._setup, [*earlier, *_messages(prompt)], _text(prompt))
 
     def _run(self, user_id: str | None, conversation_id: str | None) -> Run:
         return Run(
@@ -156,9 +155,7 @@ class GuardedRunner:
         restore(run, state)
         if self.policy.review.over_usd is not None:
             run.budget.approve(approved_usd, self.policy.review.over_usd)
-        loop = Loop(run, self._setup, state.messages, state.prompt)
-        run.record(state.prompt)
-        return loop
+        return Loop(run, self._setup, state.messages, state.prompt)
 
     def _taken(self, review_id: str) -> tuple[State, float]:
         ledger = self._services.ledger
@@ -175,9 +172,17 @@ class GuardedRunner:
         return loaded(state), review.asked_usd
 
     def _follow(self, loop: Loop, *, streaming: bool) -> Iterator[Event]:
+        if self._services.is_async:
+            raise TypeError(
+                "this runner has an AsyncAnthropic client: use arun, astream or aresume, or give it an Anthropic one"
+            )
         return sync_driver.follow(loop, self._services, streaming=streaming)
 
-    def _afollow(self, loop: Loop, *, streaming: bool) -> AsyncIterator[Event]:
+    def _afollow(self, loop: Loop, *, streaming: bool) -> AsyncGenerator[Event, None]:
+        if not self._services.is_async:
+            raise TypeError(
+                "this runner has an Anthropic client: use run, stream or resume, or give it an AsyncAnthropic one"
+            )
         return async_driver.follow(loop, self._services, streaming=streaming)
 
 
@@ -214,8 +219,9 @@ def _last(events: Iterator[Event]) -> RunResult:
     raise AssertionError("the last event of a run is Ended")
 
 
-async def _alast(events: AsyncIterator[Event]) -> RunResult:
-    async for event in events:
-        if isinstance(event, Ended):
-            return event.result
+async def _alast(events: AsyncGenerator[Event, None]) -> RunResult:
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Ended):
+                return event.result
     raise AssertionError("the last event of a run is Ended")

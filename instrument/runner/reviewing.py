@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
 from collections.abc import Callable
@@ -48,14 +49,36 @@ def ask_host(reviewer: Reviewer, review: Review, timeout_seconds: float) -> Revi
 async def ask_host_async(reviewer: Reviewer, review: Review, timeout_seconds: float) -> Review:
     """The same in an event loop; a coroutine function runs on the loop."""
     if not _is_async(reviewer):
-        return await asyncio.to_thread(ask_host, reviewer, review, timeout_seconds)
+        return await _asked_in_thread(reviewer, review, timeout_seconds)
+    try:
+        async with asyncio.timeout(timeout_seconds) as limit:
+            return decided(review, await reviewer(review))
+    except Exception as e:  # noqa: BLE001 - a reviewer that breaks has not said yes
+        return review if isinstance(e, TimeoutError) and limit.expired() else _broken(review, e)
+
+
+async def _asked_in_thread(reviewer: Reviewer, review: Review, timeout_seconds: float) -> Review:
+    """Not in the loop's own threads: these are few, and a program waits for them at its end."""
+    loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+    answer: asyncio.Future[Review] = loop.create_future()
+
+    def give(found: Review) -> None:
+        if not answer.done():
+            answer.set_result(found)
+
+    def work() -> None:
+        found = context.run(_called, reviewer, review)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(give, found)
+
+    thread = threads.start(work)
     try:
         async with asyncio.timeout(timeout_seconds):
-            return decided(review, await reviewer(review))
+            return await answer
     except TimeoutError:
         return review
-    except Exception as e:  # noqa: BLE001 - a reviewer that breaks has not said yes
-        return _broken(review, e)
+    finally:
+        thread.abandon()
 
 
 def _called(reviewer: Reviewer, review: Review) -> Review:

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, date, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -27,6 +27,9 @@ from instrument.policy import Policy
 from instrument.prices import Prices
 from instrument.runner.stop import StopReason
 from instrument.windows import window_of
+
+if TYPE_CHECKING:
+    from instrument.runner.wants import Settle
 
 _REMEMBERED_CALLS: Final = 128
 _REMEMBERED_CHARS: Final = 4_000
@@ -78,6 +81,8 @@ class Run:
         self.stop: StopReason | None = None
         self.window = window_of(model, policy.context.windows) if model else None
         self.recorded: Recorded | None = None
+        self.unsettled: Settle | None = None
+        """What is left to do for a request that the caller left in the middle of."""
         self._results: OrderedDict[int, str] = OrderedDict()
 
     # --- record -------------------------------------------------------------------------------------------------------
@@ -92,10 +97,15 @@ class Run:
             conversation_id=self.conversation_id,
         )
         self.recorded = Recorded(spec, (prompt,), {})
-        self.recorded.set(semconv.POLICY, msgspec.json.encode(self.policy).decode())
-        if self.budget.limit_usd is not None:
-            self.recorded.set(semconv.BUDGET_USD, self.budget.limit_usd)
+        self.declare()
         return self.recorded
+
+    def declare(self) -> None:
+        """Writes on the span of the run what it may do."""
+        if self.recorded is not None:
+            self.recorded.set(semconv.POLICY, msgspec.json.encode(self.policy).decode())
+            if self.budget.limit_usd is not None:
+                self.recorded.set(semconv.BUDGET_USD, self.budget.limit_usd)
 
     def act(self, intervention: Intervention, on: Recorded | None = None) -> Intervention:
         """Keeps and records an action, on the span of the call concerned, else on that of the run."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from instrument import tracing
 from instrument.errors import LedgerError
-from instrument.ledger import Ledger, Reservation, open_ledger
+from instrument.ledger import Ledger, Reservation, Review, open_ledger
 from instrument.runner.reviewing import Reviewer
 from instrument.runner.wants import Pause, Reserve, Settle
 
@@ -39,6 +40,11 @@ class Services:
             self._watched = (provider, client)
         return self._watched[1]
 
+    @property
+    def is_async(self) -> bool:
+        """Whether the client is an asynchronous one."""
+        return inspect.iscoroutinefunction(getattr(self._given, "request", None))
+
     @cached_property
     def ledger(self) -> Ledger:
         """Opened on first use. Raises `LedgerError`."""
@@ -66,6 +72,10 @@ class Services:
                 else self.ledger.settle(want.reservation, want.usd)
             )
         )
+
+    def queue(self, review: Review) -> None:
+        """Puts a question that the host's function has not answered where somebody can answer it later."""
+        self._quietly(lambda: self.ledger.ask(review))
 
     def pause(self, want: Pause) -> None:
         """Keeps the state of a run for the process that will resume it."""

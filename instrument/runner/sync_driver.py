@@ -10,7 +10,7 @@ from instrument import tracing
 from instrument.errors import LedgerError
 from instrument.ledger import Review
 from instrument.runner import calling, reviewing
-from instrument.runner.ending import abandoned, ended
+from instrument.runner.ending import abandoned, ended, put_back
 from instrument.runner.events import Ended, Event
 from instrument.runner.execution import run_jobs
 from instrument.runner.loop import Loop
@@ -39,8 +39,7 @@ def follow(loop: Loop, services: Services, *, streaming: bool) -> Generator[Even
     The span of the run is current while something is done, and never across a `yield`.
     """
     hands = _Hands(loop.run, services)
-    recorded, steps = loop.run.recorded, loop.steps()
-    assert recorded is not None
+    recorded, steps = loop.run.record(loop.prompt), loop.steps()
     answer: Any = None
     try:
         while True:
@@ -62,6 +61,8 @@ def follow(loop: Loop, services: Services, *, streaming: bool) -> Generator[Even
         raise
     except Exception as e:  # noqa: BLE001 - the host gets a result; that something is wrong with us is in it
         tracing.complain(e)
+        steps.close()
+        put_back(loop.run, services)
         loop.broke(e)
     except BaseException:
         steps.close()
@@ -73,12 +74,15 @@ def follow(loop: Loop, services: Services, *, streaming: bool) -> Generator[Even
 def drive(steps: Generator[Want, Any, Any], run: Run, services: Services) -> Any:
     """Does all that a part of a loop wants, for loops that are not ours; gives what it returns."""
     hands, answer = _Hands(run, services), None
-    while True:
-        try:
-            want = steps.send(answer)
-        except StopIteration as stop:
-            return stop.value
-        answer = hands.do(want)
+    try:
+        while True:
+            answer = hands.do(steps.send(answer))
+    except StopIteration as stop:
+        return stop.value
+    except BaseException:
+        steps.close()
+        put_back(run, services)
+        raise
 
 
 class _Hands:
@@ -141,7 +145,7 @@ class _Hands:
             with recorded:
                 return calling.arrived(stream.get_final_message())
         except Exception as e:  # noqa: BLE001 - as in `_send`
-            return calling.failed(e)
+            return calling.failed(e, sent=True)
         finally:
             with recorded:
                 manager.__exit__(None, None, None)
@@ -149,7 +153,7 @@ class _Hands:
     def _count(self, want: Count) -> int | None:
         try:
             api = calling.endpoint(self._services.client, want.betas)
-            return int(api.count_tokens(**calling.counting(want)).input_tokens)
+            return int(api.count_tokens(**calling.counting(want), timeout=calling.aside(self._run)).input_tokens)
         except Exception:  # noqa: BLE001 - our own estimate has to do
             return None
 
@@ -157,14 +161,18 @@ class _Hands:
         known = self._services.can_edit
         if want.model not in known:
             try:
-                known[want.model] = calling.can_edit(want, self._services.client.models.retrieve(want.model))
+                model = self._services.client.models.retrieve(want.model, timeout=calling.aside(self._run))
+                known[want.model] = calling.can_edit(want, model)
             except Exception:  # noqa: BLE001 - a model that cannot be asked after is summarised
                 known[want.model] = False
         return known[want.model]
 
     def _ask(self, want: Ask) -> Review | LedgerError:
         if self._services.review is not None:
-            return reviewing.ask_host(self._services.review, want.review, want.timeout_seconds)
+            found = reviewing.ask_host(self._services.review, want.review, want.timeout_seconds)
+            if found.decision is None and want.stays_open:
+                self._services.queue(found)
+            return found
         try:
             ledger = self._services.ledger
             ledger.ask(want.review)

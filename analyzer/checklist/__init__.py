@@ -1,0 +1,8 @@
+"""The ten points that an agent in production needs, each ticked with evidence: from what its runs recorded, or from a policy alone."""
+
+from __future__ import annotations
+
+from analyzer.checklist.points import Checklist, Point, State, checked
+from analyzer.checklist.seen import Seen, seen_in, seen_of_policy
+
+__all__ = ["Checklist", "Point", "Seen", "State", "checked", "seen_in", "seen_of_policy"]
