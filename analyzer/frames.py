@@ -43,7 +43,8 @@ class Frames:
     def __init__(self, con: duckdb.DuckDBPyConnection, views: Views, first_run: int, last_run: int) -> None:
         self._con = con
         self._views = views
-        self._span = f"run_key BETWEEN {first_run} AND {last_run}"
+        self.span = f"run_key BETWEEN {first_run} AND {last_run}"
+        """These runs, as a condition in SQL over `spans`."""
 
     @classmethod
     def all_of(cls, con: duckdb.DuckDBPyConnection) -> Frames:
@@ -93,7 +94,7 @@ class Frames:
         return self.ask(
             "SELECT coalesce(response_model, request_model) AS model, count(*) AS calls, "
             "count(*) FILTER (input_tokens IS NOT NULL OR coalesce(failed, false)) AS measured "
-            f"FROM spans WHERE kind = 'model' AND {_COUNTED} AND {self._span} GROUP BY ALL ORDER BY ALL"
+            f"FROM spans WHERE kind = 'model' AND {_COUNTED} AND {self.span} GROUP BY ALL ORDER BY ALL"
         )
 
     def calls(self, columns: Sequence[str], runs: pl.Series | None = None, where: str = "true") -> pl.DataFrame:
@@ -119,7 +120,7 @@ class Frames:
         chosen = ", ".join(f"{expression} AS {name}" for name, expression in named.items())
         source = "spans LEFT JOIN contents USING (span_key)" if "contents." in chosen else "spans"
         return in_order(
-            self._ask(f"SELECT {chosen} FROM {source} WHERE ({where}) AND {_COUNTED} AND {self._span}", runs)
+            self._ask(f"SELECT {chosen} FROM {source} WHERE ({where}) AND {_COUNTED} AND {self.span}", runs)
         )
 
     def at(self, places: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
@@ -152,7 +153,7 @@ class Frames:
         new = self._ask(
             "WITH seen AS (SELECT run_key, min(step) AS step, message_key FROM (SELECT run_key, step, "
             "unnest(input_keys[-8:]) AS message_key "
-            f"FROM spans JOIN contents USING (span_key) WHERE kind = 'model' AND {_COUNTED} AND {self._span} AND "
+            f"FROM spans JOIN contents USING (span_key) WHERE kind = 'model' AND {_COUNTED} AND {self.span} AND "
             f"run_key IN (SELECT run_key FROM wanted_runs)) "
             "GROUP BY run_key, message_key) "
             "SELECT DISTINCT run_key, step FROM seen JOIN messages USING (message_key) WHERE role = 'user' AND "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
@@ -14,7 +15,8 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from instrument import genai_messages, semconv, tracing
 from instrument.capture import LIMIT_CHARS, Parameters, as_json, as_text, message_of, type_of
-from instrument.context import Run, current_run, guarding
+from instrument.context import Run, current_run, guarding, in_tool
+from instrument.errors import FlyballError
 from instrument.items import Items, Known
 from instrument.tap import capture
 
@@ -56,6 +58,15 @@ class Spec:
         if operation != semconv.CHAT or name:  # a function's name is no model's
             given[_NAMED_BY[operation]] = self.name
         self.attributes = {k: v for k, v in given.items() if v is not None}
+        self._policy: Any = None
+
+    def given_policy(self) -> Any:
+        """The policy and the prices of its file, read once. Raises `PolicyError`."""
+        if self._policy is None:
+            from instrument.runner.guarded import given_policy
+
+            self._policy = given_policy(self.policy)
+        return self._policy
 
 
 class Call:
@@ -69,6 +80,7 @@ class Call:
         "_guarded",
         "_items",
         "_items_chars",
+        "_outer_tool",
         "_run",
         "_spec",
         "_tokens",
@@ -88,6 +100,7 @@ class Call:
         """Of an agent with a policy: the run that it is."""
         self._guarded: ToolCall | GuardedRun | None = None
         """Of a tool or a model in a guarded run: who is told how it ended."""
+        self._outer_tool: Token[str | None] | None = None
         try:
             self._start(args, kwargs)
         except Exception as e:  # noqa: BLE001 - the host's function runs, recorded or not
@@ -95,6 +108,8 @@ class Call:
 
     def _start(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         spec = self._spec
+        if spec.operation == semconv.EXECUTE_TOOL and in_tool.get() == spec.name:
+            return  # the guarded call around it is this very call, and has its span
         name, attributes, content = spec.name, spec.attributes, None
         if tracing.wants_content():
             content = {}
@@ -131,33 +146,49 @@ class Call:
     # --- the context the function runs in -----------------------------------------------------------------------------
 
     def ask(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Asks the guards of the run around, if there are any. Raises `CallRefused` for a tool, `RunStopped` for a model."""
+        """Asks the guards of the run around, if there are any. Raises `CallRefused` for a tool, `RunStopped` for either, and
+        `PolicyError` for an agent whose policy is none."""
+        try:
+            self._ask(args, kwargs)
+        except FlyballError as e:
+            if self.span.is_recording():  # a refusal has ended it already
+                self.failed(e)
+            raise
+        except Exception as e:  # noqa: BLE001 - a defect of ours; the host's function runs, guarded or not
+            tracing.complain(e)
+
+    def _ask(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         spec = self._spec
         if spec.policy is not None:
             from instrument.runner.manual import GuardedRun
 
             here = self._run or current_run.get()
+            policy, prices = spec.given_policy()
             self._guard = GuardedRun(
-                spec.policy,
+                policy,
+                prices=prices,
                 name=spec.name,
                 user_id=here.user_id,
                 conversation_id=here.conversation_id,
                 recorded=self,
             )
+            self._guard.run.declare()
             return
         guard = guarding.get()
-        if guard is None or spec.operation == semconv.INVOKE_AGENT:
+        if guard is None:
             return
-        if spec.operation == semconv.EXECUTE_TOOL:
-            self._guarded = guard.called(spec.name, spec.parameters.bound(args, kwargs), self)
-        else:
+        if spec.operation == semconv.CHAT:
             guard.model_called(self)
             self._guarded = guard
+        elif spec.operation == semconv.EXECUTE_TOOL and in_tool.get() is None:
+            self._guarded = guard.called(spec.name, spec.parameters.bound(args, kwargs), self)
 
     def enter(self) -> None:
         """Makes the span current."""
         if self._guard is not None:
             self._guard.enter()
+        elif self._spec.operation == semconv.EXECUTE_TOOL and guarding.get() is not None:
+            self._outer_tool = in_tool.set("")
         if self._context is not None:
             run = None if self._run is None else current_run.set(self._run)
             self._tokens = (otel_context.attach(self._context), _current.set(self), run)
@@ -166,6 +197,7 @@ class Call:
         """Undoes `enter`."""
         if self._guard is not None:
             self._guard.leave()
+        outer, self._outer_tool = self._outer_tool, None
         if self._tokens is not None:
             attached, call, run = self._tokens
             self._tokens = None
@@ -176,6 +208,9 @@ class Call:
                     current_run.reset(run)
             except ValueError:
                 pass  # entered in another context: there is nothing to undo in this one
+        if outer is not None:
+            with contextlib.suppress(ValueError):  # as above
+                in_tool.reset(outer)
 
     def __enter__(self) -> Self:
         self.enter()

@@ -27,6 +27,7 @@ MUST_FIND = {
     "hallucinated_tool": "unknown_tool",
     "stuck_repeated_output": "repeated_output",
     "cost_outlier": "cost_outlier",
+    "guarded_runs": "repeated_call",
     "public_openinference": None,
     "public_openllmetry": None,
     "public_pydantic_ai": None,
@@ -89,6 +90,7 @@ def write(scratch: Path) -> None:
     for path in SAMPLES:
         document = judged(path, scratch)
         kept = {key: document[key] for key in ("findings", "outcomes", "totals")}
+        kept |= {key: document[key] for key in ("guard_actions", "stops") if document[key]}
         (GOLDEN / f"{name_of(path)}.json").write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 

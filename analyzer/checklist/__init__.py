@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from analyzer.checklist.points import Checklist, Point, State, checked
+from analyzer.checklist.points import Checklist, Point, checked
 from analyzer.checklist.seen import Seen, seen_in, seen_of_policy
+from analyzer.checklist.shown import Shown, shown
+from analyzer.checklist.state import State
 
-__all__ = ["Checklist", "Point", "Seen", "State", "checked", "seen_in", "seen_of_policy"]
+__all__ = ["Checklist", "Point", "Seen", "Shown", "State", "checked", "seen_in", "seen_of_policy", "shown"]

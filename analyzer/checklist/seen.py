@@ -11,6 +11,7 @@ import duckdb
 import msgspec
 import polars as pl
 
+from analyzer.detectors.context_growth.overflow import OVERFLOWED
 from analyzer.detectors.unknown_tool.unknown import UNKNOWN
 from analyzer.findings import Finding, Report, Severity
 from analyzer.guarding import COMPLETED, guarded_runs
@@ -22,8 +23,8 @@ class Seen:
     """Facts of all runs of a database; `runs` None: there is none, and `policies` holds the one policy to be judged."""
 
     runs: int | None = None
-    policies: Mapping[Policy | None, int] = field(default_factory=dict)
-    """Policy -> guarded runs that recorded it; None: the run said that it was guarded, and not by what policy."""
+    policies: tuple[tuple[Policy | None, int], ...] = ()
+    """Policies and how many guarded runs recorded each; None: the runs said that they were guarded, and not by what policy."""
     troubled: Mapping[str, int] = field(default_factory=dict)
     """Detector -> runs under no guard in which it found something, warnings and worse."""
     actions: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -45,6 +46,7 @@ class Seen:
     measured_calls: int = 0
     """Model calls with token counts."""
     priced_calls: int = 0
+    """Model calls with a price, and those that failed without one: they are not billed."""
     overflows: int = 0
     """Model calls that failed because the context was full."""
     dearest_run_usd: float | None = None
@@ -56,19 +58,18 @@ class Seen:
     @property
     def guarded(self) -> int:
         """Runs under a guard."""
-        return sum(self.policies.values())
+        return sum(runs for _, runs in self.policies)
 
 
-_COUNTS = """
+_COUNTS = f"""
 SELECT
     (SELECT count(*) FROM spans WHERE step = 0) AS runs,
     (SELECT count(*) FROM spans WHERE step = 0 AND user_id IS NOT NULL) AS users_known,
     (SELECT coalesce(max(turn), 0) FROM spans) AS longest_turns,
     count(*) AS model_calls,
     count(coalesce(input_tokens, output_tokens)) AS measured_calls,
-    count(cost_usd) AS priced_calls,
-    count(*) FILTER (finish_reason = 'model_context_window_exceeded'
-        OR failed AND regexp_matches(coalesce(error_message, ''), 'prompt is too long|context.{0,20}(length|window)', 'i')) AS overflows
+    count(*) FILTER (cost_usd IS NOT NULL OR failed) AS priced_calls,
+    count(*) FILTER ({OVERFLOWED}) AS overflows
 FROM spans WHERE kind = 'model' AND duplicate_of IS NULL
 """
 _CALLS = f"""
@@ -98,7 +99,7 @@ WHERE a.action = 'stop' AND NOT a.observed
 
 def seen_of_policy(policy: Policy) -> Seen:
     """Nothing but a policy: what it would do."""
-    return Seen(policies={policy: 0})
+    return Seen(policies=((policy, 0),))
 
 
 def seen_in(con: duckdb.DuckDBPyConnection, report: Report) -> Seen:
@@ -120,11 +121,9 @@ def seen_in(con: duckdb.DuckDBPyConnection, report: Report) -> Seen:
     )
 
 
-def _policies(guarded: pl.DataFrame) -> dict[Policy | None, int]:
-    found: Counter[Policy | None] = Counter()
-    for text, runs in guarded.group_by("policy").len().sort("len", "policy").iter_rows():
-        found[_policy(text)] += runs
-    return dict(found)
+def _policies(guarded: pl.DataFrame) -> tuple[tuple[Policy | None, int], ...]:
+    texts = guarded.group_by("policy").len().sort("len", "policy", descending=True)
+    return tuple((_policy(text), runs) for text, runs in texts.iter_rows())
 
 
 def _policy(text: str | None) -> Policy | None:

@@ -35,7 +35,9 @@ wanted = views.Wanted(
     ),
     outcomes=next(filters).multiselect("Outcome", views.OUTCOMES, placeholder="any"),
     # Nobody needs it where no run was under a guard.
-    stops=next(filters).multiselect("Stop reason", stops, placeholder="any", format_func=words.visible) if stops else (),
+    stops=next(filters).multiselect("Stop reason", stops, placeholder="any", format_func=words.visible)
+    if stops
+    else (),
     text=next(filters).text_input("Id contains", placeholder="run, trace or user").strip(),
 )
 sort = next(filters).selectbox("Sort", [*views.SORTS])

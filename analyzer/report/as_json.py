@@ -17,7 +17,12 @@ def as_json(report: Report) -> str:
 
     Unknown values are null; numbers that JSON has no spelling for (NaN, infinities) are null too.
     """
-    return json.dumps(_plain(report), indent=2, ensure_ascii=True, allow_nan=False) + "\n"
+    return as_document(report)
+
+
+def as_document(value: Any) -> str:
+    """Any of our values as a JSON document, in the same manner."""
+    return json.dumps(_plain(value), indent=2, ensure_ascii=True, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:

@@ -141,8 +141,9 @@ GROUP BY ALL ORDER BY ALL
 def density(
     con: duckdb.DuckDBPyConnection, run_key: int, start_ns: int, end_ns: int, buckets: int = DENSITY_BUCKETS
 ) -> pl.DataFrame:
-    """How many spans of each kind (`failed` where they did, `blocked` where a guard kept them from running) began in each of `buckets` equal parts of the run.
+    """How many spans of each kind began in each of `buckets` equal parts of the run.
 
+    A span that failed is of kind `failed`, a call that a guard kept from running `blocked`.
     Columns `start_seconds`, `end_seconds` of the part since the run began, `kind`, `spans`.
     """
     params = {"run_key": run_key, "start_ns": start_ns, "end_ns": end_ns, "buckets": buckets}

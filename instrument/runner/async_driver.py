@@ -157,10 +157,10 @@ class _Hands:
 
     async def _ask(self, want: Ask) -> Review | LedgerError:
         if self.services.review is not None:
-            found = await reviewing.ask_host_async(self.services.review, want.review, want.timeout_seconds)
-            if found.decision is None and want.stays_open:
-                await asyncio.to_thread(self.services.queue, found)
-            return found
+            decided = await reviewing.ask_host_async(self.services.review, want.review, want.timeout_seconds)
+            if decided.decision is None and want.stays_open:
+                await asyncio.to_thread(self.services.queue, decided)
+            return decided
         try:
             ledger = self.services.ledger
             await asyncio.to_thread(ledger.ask, want.review)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import httpx2
 import orjson
 
-from instrument import tracing
+from instrument import compaction, tracing
 from instrument.anthropic_client import decoded, tee
 from instrument.context import guarding
 from instrument.sse import message_of_stream
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from anthropic._request import APIRequest
 
     from instrument.runner.manual import GuardedRun
+    from instrument.runner.sending import Sent
 
 Client = TypeVar("Client", bound="Anthropic | AsyncAnthropic")
 _MESSAGES = "/v1/messages"
@@ -48,14 +49,21 @@ class _Guard:
         run, body = guarding.get(), request.json
         if run is None or not _is_message(request) or not isinstance(body, Mapping):
             return call_next(request)
-        ready = request.copy(body=run.request(**body))
-        try:
-            response = call_next(ready)
-        except Exception as e:
-            run.failed(e)
-            raise
-        _follow(run, response)
-        return response
+        for attempt in (1, 2):
+            sent = run.begin(dict(body))
+            try:
+                response = call_next(request.copy(body=sent.body))
+                error = _error_of(response, lambda raw: raw.read())
+            except BaseException as e:
+                run.broke(sent, e)
+                raise
+            if error is None:
+                _follow(run, sent, response)
+                return response
+            run.broke(sent, error)
+            if sent.inner or attempt == 2 or not compaction.overflow(error):
+                return response
+        raise AssertionError("the second attempt returns")
 
 
 class _AsyncGuard:
@@ -65,42 +73,66 @@ class _AsyncGuard:
         run, body = guarding.get(), request.json
         if run is None or not _is_message(request) or not isinstance(body, Mapping):
             return await call_next(request)
-        ready = request.copy(body=await run.arequest(**body))
-        try:
-            response = await call_next(ready)
-        except Exception as e:
-            run.failed(e)
-            raise
-        _follow(run, response)
-        return response
+        for attempt in (1, 2):
+            sent = await run.abegin(dict(body))
+            try:
+                response = await call_next(request.copy(body=sent.body))
+                raw = getattr(response, "http_response", None)
+                if isinstance(raw, httpx2.Response) and raw.status_code >= 400:
+                    await raw.aread()
+                error = _error_of(response, lambda raw: raw)
+            except BaseException as e:
+                run.broke(sent, e)
+                raise
+            if error is None:
+                _follow(run, sent, response)
+                return response
+            run.broke(sent, error)
+            if sent.inner or attempt == 2 or not compaction.overflow(error):
+                return response
+        raise AssertionError("the second attempt returns")
+
+
+class _Refused(Exception):
+    def __init__(self, response: httpx2.Response) -> None:
+        self.response, self.status_code = response, response.status_code
+        super().__init__(response.text)
 
 
 def _is_message(request: APIRequest) -> bool:
     return request.method.lower() == "post" and request.url.split("?")[0].endswith(_MESSAGES)
 
 
-def _follow(run: GuardedRun, response: Any) -> None:
-    """Tells the run of the answer: at once where it is here, else when the last piece of it has come."""
+def _error_of(response: Any, read: Callable[[httpx2.Response], Any]) -> Exception | None:
+    """What is wrong with a response; None where an answer is here or on its way."""
     raw = getattr(response, "http_response", None)
     if not isinstance(raw, httpx2.Response):
-        run.failed(ValueError("the answer was no HTTP response"))
-    elif raw.status_code >= 400:
-        run.failed(httpx2.HTTPStatusError("refused", request=raw.request, response=raw))
-    elif raw.is_closed:
-        _tell(run, raw.content)
-    else:
-        chunks: list[bytes] = []
-        encoding = raw.headers.get("content-encoding", "")
-        raw.stream = tee(raw.stream, chunks.append, lambda: _tell(run, decoded(b"".join(chunks), encoding)))
+        return ValueError("the answer was no HTTP response")
+    if raw.status_code < 400:
+        return None
+    read(raw)
+    return _Refused(raw)
 
 
-def _tell(run: GuardedRun, body: bytes) -> None:
+def _follow(run: GuardedRun, sent: Sent, response: Any) -> None:
+    """Tells the run of the answer: at once where it is here, else when the last piece of it has come."""
+    raw: httpx2.Response = response.http_response
+    if raw.is_closed:
+        _tell(run, sent, raw.content)
+        return
+    chunks: list[bytes] = []
+    encoding = raw.headers.get("content-encoding", "")
+    raw.stream = tee(raw.stream, chunks.append, lambda: _tell(run, sent, b"".join(chunks), encoding))
+
+
+def _tell(run: GuardedRun, sent: Sent, body: bytes, encoding: str = "") -> None:
     try:
-        message = orjson.loads(body) if body.lstrip()[:1] == b"{" else message_of_stream(body)
+        whole = decoded(body, encoding)
+        message = orjson.loads(whole) if whole.lstrip()[:1] == b"{" else message_of_stream(whole)
     except Exception as e:  # noqa: BLE001 - the client will find out by itself; ours is the account
         tracing.complain(e)
         message = None
     if isinstance(message, dict) and isinstance(message.get("content"), list) and message.get("stop_reason"):
-        run.answered(message)
+        run.arrived(sent, message)
     else:
-        run.failed(ValueError("the answer was cut short"))
+        run.broke(sent, ValueError("the answer was cut short"))

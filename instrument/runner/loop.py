@@ -5,7 +5,7 @@ model call -> guards -> tools -> guards -> model call -> ... -> exactly one stop
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Final
 
 from instrument.guards.facts import Action, Intervention
@@ -162,7 +162,7 @@ class Loop:
             self.answer = "".join([*self._parts, text])
             run.stop = StopReason.COMPLETED
 
-    def _use(self, calls: list[Mapping[str, Any]], text: str) -> Steps:
+    def _use(self, calls: Sequence[Mapping[str, Any]], text: str) -> Steps:
         run = self.run
         self._parts.clear()
         acts = [run.act(act) for act in run.panel.answered(run.answer(text, len(calls)))]

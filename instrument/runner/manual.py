@@ -13,37 +13,35 @@ with instrument.run(policy, name="triage", user_id="u1") as run:
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from instrument import sameness
-from instrument.billing import cost_of_span
+from instrument import compaction, sameness
 from instrument.call import Call as Recorded
-from instrument.context import guarding
+from instrument.context import guarding, in_tool
 from instrument.errors import CallRefused, RunStopped
 from instrument.guards.facts import Action, Intervention
+from instrument.messages import blocks, repaired
 from instrument.policy import Policy
 from instrument.prices import Prices
 from instrument.runner import async_driver, sync_driver
-from instrument.runner.answers import said
-from instrument.runner.asking import Asking
+from instrument.runner.answers import Taken, taken
 from instrument.runner.declared import Declared
 from instrument.runner.guarded import given_policy
-from instrument.runner.loop import FINAL
-from instrument.runner.money import Held, Money
+from instrument.runner.modelcall import ModelCalls
+from instrument.runner.money import Held
 from instrument.runner.result import RunResult
 from instrument.runner.reviewing import Reviewer
-from instrument.runner.room import Room
 from instrument.runner.run import Run, active
+from instrument.runner.sending import Body, Sending, Sent, with_words, words
 from instrument.runner.services import Services
-from instrument.runner.setup import Setup
-from instrument.runner.sizing import Sizing
 from instrument.runner.stop import StopReason
-from instrument.runner.toolbox import toolbox
-from instrument.runner.toolcall import Body, ToolCall
+from instrument.runner.toolcall import ToolCall
 from instrument.runner.wants import Want
 from instrument.spill import Spill
 
@@ -52,15 +50,30 @@ if TYPE_CHECKING:
 
     from instrument.ledger import Ledger
 
+_OWN_END: Final = frozenset({StopReason.COMPLETED, StopReason.MAX_TOKENS, StopReason.REFUSED})
+"""The model ended these by itself: a loop that asks again goes on."""
+_NO_ANSWER: Final = frozenset({StopReason.UNKNOWN_PRICE, StopReason.REVIEW_PENDING, StopReason.CONTEXT_OVERFLOW})
+"""Stops after which the model is not asked again."""
+_GO_ON: Final = "Your answer was cut off. Go on exactly where it stopped."
+_CALL_CUT: Final = "Your tool call was cut off at the token limit and did not run. Make it again, shorter if you can."
+_MOST_CALLS: Final = 256
+"""Calls whose results the host never sends back are forgotten from here on, the oldest first."""
+
 
 class GuardedRun:
-    """One run of a loop of your own; made by `instrument.run`. Not for several threads at once."""
+    """One run of a loop of your own; made by `instrument.run`.
+
+    `prompt` is what reviewers are shown of the task (default: the first question that is sent). With a `client`, a full context may be
+    summarised by a model; without one, old tool results are taken out. Tools may run in several threads at once; requests that
+    do go through a client of `instrument.guard`.
+    """
 
     def __init__(
         self,
         policy: Policy | str | os.PathLike[str] | None = None,
         *,
         name: str = "agent",
+        prompt: str = "",
         user_id: str | None = None,
         conversation_id: str | None = None,
         client: Any = None,
@@ -74,30 +87,39 @@ class GuardedRun:
         self.run = Run(
             found, name=name, user_id=user_id, conversation_id=conversation_id, prices=prices or listed, clock=clock
         )
-        setup = Setup("", toolbox(()), found, Spill(), 0)
-        self._sizing = Sizing(setup.marks)
-        self._services = Services(client, ledger=ledger, review=review)
-        self._money = Money(self.run, setup, self._sizing, name)
-        asking = Asking(self.run, setup, self._money, self._sizing)
-        self._body: Body = {}
-        self._room = Room(self.run, setup, asking, self._sizing, self._with, can_ask=client is not None)
-        self.declared = Declared(())
-        self._held: Held | None = None
-        self._stop: Intervention | None = None
-        self._last = False
-        self._kept: tuple[int, list[Any]] = (0, [])
-        """So many of the caller's first messages are sent as these."""
-        self._calls: dict[str, ToolCall] = {}
-        self._advice: list[str] = []
-        self._answer = ""
-        self._messages: list[Any] = []
         self.run.recorded = recorded
-        self._tokens: tuple[Token[Any], Token[Any]] | None = None
+        self.lock = threading.RLock()
+        """Held while guards are told something."""
+        self._prompt = prompt
+        self._services = Services(client, ledger=ledger, review=review)
+        self._sending = Sending(self.run, prompt=prompt, can_ask=client is not None)
+        self._models = ModelCalls(self, self._services)
+        self._sent: Sent | None = None
+        """What `request` gave and `answered` has not had an answer for."""
+        self._stop: Intervention | None = None
+        self._finals = 0
+        self._error: BaseException | None = None
+        """Of the last request, if that failed."""
+        self._calls: dict[str, ToolCall] = {}
+        """Those whose results have not been sent back."""
+        self._alone = 0
+        """Tool calls of a run of whose model calls nobody tells us."""
+        self._advice: list[str] = []
+        self._continued = 0
+        self._parts: list[str] = []
+        """Pieces of an answer that is being continued."""
+        self._answer = ""
+        self._left_as = StopReason.COMPLETED
+        """What the run came to if the host leaves it now."""
+        self._said: set[int | None] = set()
+        """Keys of what the user has said."""
+        self._messages: list[Any] = []
+        self._tokens: tuple[Token[Any], ...] = ()
 
     # --- its beginning and end ----------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        self.run.record(self.run.name).enter()
+        self.run.record(self._prompt).enter()
         self.enter()
         return self
 
@@ -115,31 +137,6 @@ class GuardedRun:
         else:
             recorded.failed(raised)
 
-    def enter(self) -> None:
-        """Makes it the run of the code that is running."""
-        self._tokens = (active.set(self.run), guarding.set(self))
-
-    def leave(self) -> None:
-        """Undoes `enter`."""
-        tokens, self._tokens = self._tokens, None
-        if tokens is None:
-            return
-        try:
-            active.reset(tokens[0])
-            guarding.reset(tokens[1])
-        except ValueError:
-            pass  # entered in another context: there is nothing to undo in this one
-
-    def close(self, raised: BaseException | None) -> None:
-        """The run is over; its span is still to be ended."""
-        run = self.run
-        held, self._held = self._held, None
-        if held is not None:
-            self._drive(self._money.settle(held, None))
-        if run.stop is None:
-            run.stop = StopReason.COMPLETED if raised is None else StopReason.CANCELLED
-        run.describe()
-
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
@@ -147,6 +144,29 @@ class GuardedRun:
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.__exit__(kind, raised, trace)
+
+    def enter(self) -> None:
+        """Makes it the run of the code that is running."""
+        self._tokens = (active.set(self.run), guarding.set(self), in_tool.set(None))
+
+    def leave(self) -> None:
+        """Undoes `enter`."""
+        tokens, self._tokens = self._tokens, ()
+        for token in tokens:
+            # Entered in another context, there is nothing to undo in this one.
+            with contextlib.suppress(ValueError):
+                token.var.reset(token)
+
+    def close(self, raised: BaseException | None) -> None:
+        """The run is over; its span is still to be ended."""
+        run, sent = self.run, self._sent
+        self._sent = None
+        if sent is not None:
+            self.broke(sent, raised)
+        if run.stop is None:
+            run.stop = self._ended_by(raised)
+        run.describe()
+        self._sending.spill.close()
 
     @property
     def over(self) -> bool:
@@ -175,8 +195,9 @@ class GuardedRun:
             usage=run.usage,
             cost_usd=run.budget.spent_usd if run.cost_known else None,
             cost_at_most_usd=run.budget.spent_usd,
-            messages=list(self._messages),
+            messages=repaired(self._messages),
             actions=self.actions,
+            error=self._error if isinstance(self._error, Exception) else None,
             run_id=run.run_id,
             trace_id=run.trace_id,
             conversation_id=run.conversation_id,
@@ -188,43 +209,40 @@ class GuardedRun:
         """The request as it may be sent: within the budget, with what the guards have to say, and shortened where the context is full.
 
         After a stop it is one that can only be answered in words. Raises `RunStopped` where not even that may be sent, and
-        after the last answer.
+        after the last answer. A request that fails is given to `failed`, unless the run ends with it; else all that was put aside
+        for it counts as spent.
         """
-        return self._checked(self._drive(self._ready(body)))
+        self._drop_unanswered()
+        return self._first(self.begin(body))
 
     async def arequest(self, **body: Any) -> Body:
         """As `request`, without blocking the event loop while a ledger or a person is asked."""
-        return self._checked(await self._adrive(self._ready(body)))
+        self._drop_unanswered()
+        return self._first(await self.abegin(body))
 
     def answered(self, message: Any) -> Body:
         """The model's answer (of the SDK, or as JSON), paid for and judged. Returns it as a message to append."""
         reply = message if isinstance(message, dict) else message.model_dump(mode="json", exclude_unset=True)
-        run, held = self.run, self._held
-        self._held = None
-        if held is not None:
-            self._drive(self._money.settle(held, reply))
-            self._sizing.answered(held.body, reply)
-        content = [b for b in reply.get("content") or () if isinstance(b, dict)]
-        blocks = [b for b in content if b.get("type") == "tool_use"]
-        text = said(reply.get("content") or ())
-        self._answer = text or self._answer
-        for act in run.panel.answered(run.answer(text, len(blocks))):
-            self.heed(run.act(act))
-        self._calls = {c.fact.call_id: c for c in (ToolCall(self, b) for b in blocks)}
-        if self._last:
-            run.stop = StopReason(self._stop.guard) if self._stop is not None else StopReason.COMPLETED
-            self._calls = {}
-        elif not blocks and reply.get("stop_reason") != "pause_turn" and not self._advice and self._stop is None:
-            run.stop = StopReason.COMPLETED
-        return {"role": "assistant", "content": content}
+        sent, self._sent = self._sent, None
+        if sent is not None:
+            return {"role": "assistant", "content": self.arrived(sent, reply).content}
+        found = taken(reply)
+        self._judge(reply, found)
+        return {"role": "assistant", "content": found.content}
 
     def failed(self, error: Exception) -> None:
         """The request did not bring an answer. Whether it may be billed is judged by the error."""
-        from instrument.runner.calling import failed
+        sent, self._sent = self._sent, None
+        if sent is not None:
+            self.broke(sent, error)
 
-        held, self._held = self._held, None
-        if held is not None:
-            self._drive(self._money.settle(held, None, billed=failed(error).billed))
+    def model_called(self, recorded: Recorded) -> None:
+        """A decorated model is about to be called. Raises `RunStopped` where the run has used up what it may."""
+        self._models.asked(recorded, self._stop)
+
+    def heard(self, result: Any, error: BaseException | None, recorded: Recorded) -> None:
+        """A decorated model has answered."""
+        self._models.heard(result, error, recorded)
 
     # --- tool calls ---------------------------------------------------------------------------------------------------
 
@@ -246,129 +264,56 @@ class GuardedRun:
         calls, self._calls = list(self._calls.values()), {}
         content: list[Body] = [call.block_of_result() for call in calls]
         if self._advice:
-            content.append(_words(self._advice))
+            content.append(words(self._advice))
             self._advice = []
-        return [{"role": "user", "content": content}] if content else []
-
-    def model_called(self, recorded: Recorded) -> None:
-        """A decorated model is about to be called. Raises `RunStopped` where the run has used up what it may."""
-        run = self.run
-        left = run.budget.left_usd()
-        stop = self._stop or run.at_limit()
-        if stop is None and left is not None and left <= 0:
-            limit = run.budget.limit_usd
-            stop = Intervention(
-                StopReason.RUN_BUDGET,
-                Action.STOP,
-                f"The run has cost ${run.budget.spent_usd:.4f}.",
-                "cost.run_limit_usd",
-                limit,
-                run.budget.spent_usd,
-                turn=run.turns,
-            )
-        if stop is not None:
-            self._stop, run.stop = stop, StopReason(stop.guard)
-            recorded.refused(run.act(stop).reason, "blocked")
-            raise RunStopped(stop.guard, stop.reason)
-        run.turns += 1
-
-    def heard(self, result: Any, error: BaseException | None, recorded: Recorded) -> None:
-        """A decorated model has answered: it is paid for after the fact, since nobody could hold money for a request he did not see."""
-        run = self.run
-        usd = cost_of_span(recorded.facts(result), run.prices, run.today())
-        if usd is not None:
-            run.budget.spend(usd)
-        elif error is None:
-            run.budget.unknown()
+        found: list[Body] = [{"role": "user", "content": content}] if content else []
+        self._messages = [*self._messages, *found]
+        return found
 
     def called(self, name: str, arguments: Mapping[str, Any], recorded: Recorded) -> ToolCall:
-        """A tool that is about to run by itself, decorated with `@instrument.tool`. Raises `CallRefused` where it must not."""
-        key = sameness.call_key(name, dict(arguments))
-        waiting = (c for c in self._calls.values() if c.fact.call_key == key and not c.begun)
-        block = {"type": "tool_use", "id": f"call_{self.run.tool_calls + 1}", "name": name, "input": dict(arguments)}
-        call = next(waiting, None) or ToolCall(self, block, declared=True)
-        call.begin(recorded)
+        """A tool that is about to run by itself, decorated with `@instrument.tool`.
+
+        Raises `CallRefused` where it must not, and `RunStopped` from the turn on that follows a stop.
+        """
+        with self.lock:
+            call = self._waiting(name, arguments) or self._unasked(name, arguments)
+            stop = self._stop or (self._limit() if not self.run.turns else None)
+            if stop is not None and call.fact.turn > stop.turn:
+                self._stop, self.run.stop = stop, StopReason(stop.guard)
+                recorded.refused(stop.reason, "blocked")
+                raise RunStopped(stop.guard, stop.reason)
+            call.begin(recorded)
         if not call.allowed:
             raise CallRefused(name, call.text)
         return call
 
-    # --- the parts ----------------------------------------------------------------------------------------------------
+    # --- for the ways in ----------------------------------------------------------------------------------------------
 
-    def _ready(self, body: Body) -> Generator[Want, Any, Body | Intervention]:
-        run = self.run
-        if run.stop is not None:
-            return Intervention(run.stop, Action.STOP, f"The run has ended: {run.stop}.")
-        self._know(body)
-        messages = self._shortened(list(body.get("messages") or ()))
-        self._judge(messages)
-        if self._advice:
-            messages = _said(messages, self._advice)
-            self._advice = []
-        self._stop = self._stop or self._limit()
-        if self._stop is None:
-            messages = yield from self._watched(messages)
-            held = yield from self._money.hold(self._with(messages))
-            if isinstance(held, Held):
-                return self._sent(held, messages)
-            self._stop = run.act(held)
-        held = yield from self._money.hold(self._final(messages, self._stop), final=True)
-        if isinstance(held, Held):
-            self._last = True
-            return self._sent(held, messages)
-        run.stop = StopReason(self._stop.guard)
-        return self._stop
+    def begin(self, body: Body) -> Sent:
+        """A request of the host's, as it may be sent. Raises `RunStopped`. To be ended by `arrived` or `broke`."""
+        return self._checked(self._drive(self._ready(body)))
 
-    def _sent(self, held: Held, messages: list[Any]) -> Body:
-        self._held, self._messages = held, messages
-        self.run.turns += 1
-        return dict(held.body)
+    async def abegin(self, body: Body) -> Sent:
+        """As `begin`, without blocking the event loop."""
+        return self._checked(await self._adrive(self._ready(body)))
 
-    def _know(self, body: Body) -> None:
-        from instrument.windows import window_of
+    def arrived(self, sent: Sent, reply: Body) -> Taken:
+        """It was answered."""
+        self._drive(self._sending.settle(sent, reply))
+        return self._arrived(sent, reply)
 
-        run, model = self.run, str(body.get("model") or "")
-        self._body = body
-        if model != run.model:
-            run.model, run.window = model, window_of(model, run.policy.context.windows)
-        self.declared = self.declared.for_request(body.get("tools") or ())
-        self._sizing.mark(body)
+    async def aarrived(self, sent: Sent, reply: Body) -> Taken:
+        """As `arrived`, without blocking the event loop."""
+        await self._adrive(self._sending.settle(sent, reply))
+        return self._arrived(sent, reply)
 
-    def _with(self, messages: list[Any]) -> Body:
-        return {**self._body, "messages": list(messages), **self._room.edits}
-
-    def _final(self, messages: list[Any], stop: Intervention) -> Body:
-        limit = self.run.policy.loops.final_answer_tokens
-        body = {**self._with(_said(messages, [f"{stop.advice} {FINAL}".strip()]))}
-        body["max_tokens"] = min(int(body.get("max_tokens") or limit), limit)
-        if body.get("tools"):
-            body["tool_choice"] = {"type": "none"}
-        return body
-
-    def _shortened(self, messages: list[Any]) -> list[Any]:
-        count, instead = self._kept
-        return [*instead, *messages[count:]] if 0 < count <= len(messages) else messages
-
-    def _watched(self, messages: list[Any]) -> Generator[Want, Any, list[Any]]:
-        shorter = yield from self._room.watch(messages)
-        if shorter is not messages:
-            given = len(self._body.get("messages") or ())
-            self._kept = (given, list(shorter))
-        return shorter
-
-    def _limit(self) -> Intervention | None:
-        limit = self.run.at_limit()
-        return None if limit is None else self.run.act(limit)
-
-    def _judge(self, messages: Sequence[Any]) -> None:
-        """Results of calls that ran without `tool`: the guards hear of them when they are sent back."""
-        waiting = {i: c for i, c in self._calls.items() if not c.ended}
-        for message in messages[-1:] if waiting else ():
-            content = message.get("content")
-            for block in content if isinstance(content, list) else ():
-                call = waiting.get(str(block.get("tool_use_id"))) if isinstance(block, dict) else None
-                if call is not None:
-                    call.heard_of(sameness.result_text(block.get("content")) or "", bool(block.get("is_error")))
-        self._calls = {}
+    def broke(self, sent: Sent, error: BaseException | None) -> None:
+        """It was not answered, and the host may send it again."""
+        if not sent.open:
+            return
+        self._drive(self._sending.drop(sent, error))
+        self._advice = [*sent.advice, *self._advice]
+        self._error = error
 
     def heed(self, act: Intervention) -> None:
         """What a guard wants done takes effect with the next request."""
@@ -379,7 +324,217 @@ class GuardedRun:
         elif act.action is Action.NUDGE and act.advice:
             self._advice.append(act.advice)
 
-    def _checked(self, found: Body | Intervention) -> Body:
+    def spoken(self) -> Body | None:
+        """What guards have to say to a model that has asked for no tool, as a message; None where nothing is to be said."""
+        if self.over or self._calls or not self._advice:
+            return None
+        advice, self._advice = self._advice, []
+        return {"role": "user", "content": [words(advice)]}
+
+    def can_fetch(self) -> None:
+        """A result was cut: from the next request on the model can fetch the rest of it."""
+        self._sending.fetching = True
+
+    def keep_no_results(self) -> None:
+        """Nobody could fetch them: what is cut from a result is lost."""
+        self._sending.spill.close()
+
+    @property
+    def fetches(self) -> bool:
+        """Whether it can."""
+        return self._sending.fetching
+
+    @property
+    def spill(self) -> Spill:
+        """Where results that were cut are kept whole."""
+        return self._sending.spill
+
+    @property
+    def declared(self) -> Declared:
+        """The tools of the last request."""
+        return self._sending.declared
+
+    # --- a request ----------------------------------------------------------------------------------------------------
+
+    def _ready(self, body: Body) -> Generator[Want, Any, Sent | Intervention]:
+        run = self.run
+        if in_tool.get() is not None:
+            return (yield from self._inner(body))
+        if run.stop is not None and run.stop not in _OWN_END:
+            return Intervention(run.stop, Action.STOP, f"The run has ended: {run.stop}.")
+        messages = self._sending.take(body)
+        self._listen(body.get("messages") or ())
+        run.stop = None
+        self._stop = self._stop or self._limit()
+        if self._stop is None:
+            found = yield from self._affordable(messages)
+            if isinstance(found, Sent):
+                return found
+            self._stop = found if any(act is found for act in run.actions) else run.act(found)
+        found = self._stop
+        if StopReason(found.guard) not in _NO_ANSWER and self._finals <= run.policy.model_calls.retries:
+            self._finals += 1
+            held = yield from self._sending.money.hold(self._sending.final(messages, found), final=True)
+            if isinstance(held, Held):
+                return self._counted(Sent(held, messages, final=True))
+        run.stop = StopReason(found.guard)
+        return found
+
+    def _affordable(self, given: list[Any]) -> Generator[Want, Any, Sent | Intervention]:
+        messages = yield from self._sending.room(given)
+        if isinstance(messages, Intervention):
+            return messages
+        limit = self.run.at_limit()  # a summary is a request too
+        if limit is not None:
+            return limit
+        advice, self._advice = self._advice, []
+        if advice:
+            messages = with_words(messages, advice)
+        self._sending.declare()
+        held = yield from self._sending.money.hold(self._sending.body(messages))
+        if isinstance(held, Held):
+            return self._counted(Sent(held, messages, advice=advice))
+        return held
+
+    def _inner(self, body: Body) -> Generator[Want, Any, Sent | Intervention]:
+        """A tool asks a model of its own."""
+        run, inner = self.run, Sending(self.run, prompt=self._prompt, can_ask=False)
+        messages = inner.take(body)
+        limit = run.at_limit()
+        held = limit or (yield from inner.money.hold(inner.body(messages)))
+        if isinstance(held, Held):
+            return self._counted(Sent(held, messages, inner=True))
+        return held
+
+    def _counted(self, sent: Sent) -> Sent:
+        self.run.turns += 1
+        if not sent.inner:
+            self._messages = sent.messages
+        return sent
+
+    def _first(self, sent: Sent) -> Body:
+        self._sent = sent
+        self._calls.clear()
+        return sent.body
+
+    def _drop_unanswered(self) -> None:
+        sent, self._sent = self._sent, None
+        if sent is not None:
+            self.broke(sent, None)
+
+    def _limit(self) -> Intervention | None:
+        limit = self.run.at_limit()
+        return None if limit is None else self.run.act(limit)
+
+    def _listen(self, messages: Sequence[Any]) -> None:
+        """What came since the last answer: results of calls that ran without `tool`, and words of the user that were not said before."""
+        heard = False
+        for message in _since_answer(messages):
+            for block in blocks(message):
+                call = self._calls.pop(str(block.get("tool_use_id")), None)
+                if call is not None and not call.ended:
+                    call.heard_of(sameness.result_text(block.get("content")) or "", bool(block.get("is_error")))
+                if block.get("type") == "text":
+                    key = sameness.output_key(str(block.get("text") or ""))
+                    heard |= key not in self._said
+                    self._said.add(key)
+        if heard and self.run.stop is not None:  # it had come to an end, and somebody goes on
+            self.run.panel.heard()
+
+    # --- an answer ----------------------------------------------------------------------------------------------------
+
+    def _arrived(self, sent: Sent, reply: Body) -> Taken:
+        found = taken(reply)
+        if sent.inner:
+            return found
+        self._error = None
+        if sent.final:
+            self._conclude(found)
+        else:
+            self._judge(reply, found)
+        if found.content:
+            self._messages = [*self._messages, {"role": "assistant", "content": found.content}]
+        return found
+
+    def _conclude(self, found: Taken) -> None:
+        assert self._stop is not None
+        self._answer = "".join([*self._parts, found.text]) or self._answer
+        self._calls = {}
+        self._over(StopReason(self._stop.guard))
+
+    def _judge(self, reply: Mapping[str, Any], found: Taken) -> None:
+        run, reason = self.run, reply.get("stop_reason")
+        text, calls = found.text, found.calls
+        with self.lock:
+            fact = run.answer(text, len(calls))
+            acts = [run.act(act) for act in run.panel.answered(fact)]
+            for act in acts:
+                self.heed(act)
+            self._calls.update((c.fact.call_id, c) for c in (ToolCall(self, b) for b in calls))
+            while len(self._calls) > max(_MOST_CALLS, len(calls)):
+                del self._calls[next(iter(self._calls))]
+        self._answer = "".join([*self._parts, text]) or self._answer
+        self._left_as = StopReason.COMPLETED
+        if reason == "refusal":
+            self._over(StopReason.REFUSED)
+        elif calls:
+            self._parts.clear()
+        elif self._stop is not None or reason == "pause_turn":
+            pass  # the next request is the last one, or goes on with this very answer
+        elif found.call_cut:
+            self._continue(_CALL_CUT)
+        elif reason in ("max_tokens", "model_context_window_exceeded"):
+            self._parts.append(text)
+            if reason != "max_tokens":
+                self._sending.overflow()
+            self._continue(_GO_ON)
+        elif self._advice and (fact.idle or not text.strip()):
+            self._left_as = StopReason.COMPLETED if text.strip() else StopReason.EMPTY_RESPONSE
+        else:
+            self._parts.clear()
+            self._over(StopReason.COMPLETED)
+
+    def _over(self, stop: StopReason) -> None:
+        self.run.stop = stop
+        # Here too: a run without a span of its own has only that of this request to say it on.
+        self.run.declare()
+        self.run.describe()
+
+    def _continue(self, advice: str) -> None:
+        run, most = self.run, self.run.policy.stuck.continuations
+        self._left_as = StopReason.MAX_TOKENS
+        if self._continued >= most:
+            self._over(StopReason.MAX_TOKENS)
+            return
+        self._continued += 1
+        said = "The answer was cut at its token limit."
+        facts: dict[str, Any] = {"setting": "stuck.continuations", "threshold": most, "value": self._continued}
+        self.heed(run.measure(Action.NUDGE, "truncated_response", said, advice=advice, **facts))
+
+    def _ended_by(self, raised: BaseException | None) -> StopReason:
+        if self._stop is not None:
+            return StopReason(self._stop.guard)
+        if raised is None:
+            return self._left_as
+        if self._error is None or not isinstance(raised, Exception):
+            return StopReason.CANCELLED
+        return StopReason.CONTEXT_OVERFLOW if compaction.overflow(self._error) else StopReason.MODEL_ERROR
+
+    # --- the parts ----------------------------------------------------------------------------------------------------
+
+    def _waiting(self, name: str, arguments: Mapping[str, Any]) -> ToolCall | None:
+        """The call of the model's that this is: with these arguments, or at least of this tool (defaults may have been filled in)."""
+        waiting = [c for c in self._calls.values() if not c.begun and c.fact.tool == name]
+        key = sameness.call_key(name, dict(arguments))
+        return next((c for c in waiting if c.fact.call_key == key), waiting[0] if waiting else None)
+
+    def _unasked(self, name: str, arguments: Mapping[str, Any]) -> ToolCall:
+        """A call of which only the tool tells us. Where nobody tells of the model either, each is a turn of its own."""
+        self._alone += 1
+        block = {"type": "tool_use", "id": f"call_{self._alone}", "name": name, "input": dict(arguments)}
+        return ToolCall(self, block, declared=True, turn=None if self.run.turns else self._alone)
+
+    def _checked(self, found: Sent | Intervention) -> Sent:
         if isinstance(found, Intervention):
             raise RunStopped(found.guard, found.reason)
         return found
@@ -395,15 +550,9 @@ run = GuardedRun
 """What `instrument.run(...)` is."""
 
 
-def _words(advice: Iterable[str]) -> Body:
-    return {"type": "text", "text": "\n".join(dict.fromkeys(advice))}
-
-
-def _said(messages: Sequence[Any], advice: Sequence[str]) -> list[Any]:
-    """The messages with words of ours at the end, in the user's place."""
-    last = messages[-1] if messages else None
-    if last is None or last.get("role") != "user":
-        return [*messages, {"role": "user", "content": [_words(advice)]}]
-    content = last.get("content")
-    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
-    return [*messages[:-1], {**last, "content": [*blocks, _words(advice)]}]
+def _since_answer(messages: Sequence[Any]) -> list[Any]:
+    """The messages after the last one of the model's."""
+    at = len(messages)
+    while at and messages[at - 1].get("role") != "assistant":
+        at -= 1
+    return list(messages[at:])

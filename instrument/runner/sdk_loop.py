@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from anthropic.lib.tools import BetaAsyncBuiltinFunctionTool, BetaBuiltinFunctionTool, ToolError
@@ -12,7 +13,7 @@ from opentelemetry import trace
 
 from instrument import semconv
 from instrument.context import Run as Where
-from instrument.context import current_run, guarding
+from instrument.context import current_run, guarding, in_tool
 from instrument.errors import CallRefused, RunStopped
 from instrument.policy import Policy
 from instrument.runner.execution import Job, Ran, arun_jobs, run_jobs
@@ -43,29 +44,39 @@ class ToolRunner:
         return self.run.result
 
     def __iter__(self) -> Iterator[Any]:
-        steps = iter(self._client.beta.messages.tool_runner(**self._given(_Tool)))
-        while True:
-            with self._inside():
-                try:
+        runner = self._client.beta.messages.tool_runner(**self._given(_Tool))
+        steps = iter(runner)
+        try:
+            while True:
+                with self._inside():
                     self._last = next(steps, None)
-                except RunStopped:  # after the final answer there is nothing more to ask
-                    self._last = None
-            if self._last is None:
-                break
-            yield self._last
+                if self._last is None:
+                    break
+                yield self._last
+                self._speak(runner)
+        except RunStopped:  # after the final answer there is nothing more to ask
+            pass
+        except BaseException as e:
+            self.run.close(e)
+            raise
         self.run.close(None)
 
     async def __aiter__(self) -> AsyncIterator[Any]:
-        steps = aiter(self._client.beta.messages.tool_runner(**self._given(_AsyncTool)))
-        while True:
-            with self._inside():
-                try:
+        runner = self._client.beta.messages.tool_runner(**self._given(_AsyncTool))
+        steps = aiter(runner)
+        try:
+            while True:
+                with self._inside():
                     self._last = await anext(steps, None)
-                except RunStopped:
-                    self._last = None
-            if self._last is None:
-                break
-            yield self._last
+                if self._last is None:
+                    break
+                yield self._last
+                self._speak(runner)
+        except RunStopped:
+            pass
+        except BaseException as e:
+            self.run.close(e)
+            raise
         self.run.close(None)
 
     def until_done(self) -> Any:
@@ -85,6 +96,12 @@ class ToolRunner:
     def _given(self, kind: type[Any]) -> dict[str, Any]:
         # Whole conversations: the guards look at the messages that are sent, and an increment shows them nothing.
         return {"thread": False, **self._arguments, "tools": [_guarded(tool, kind) for tool in self._tools]}
+
+    def _speak(self, runner: Any) -> None:
+        """The SDK's loop ends with an answer that asks for no tool. Where guards have something to say to it, it goes on."""
+        spoken = self.run.spoken()
+        if spoken is not None:
+            runner.append_messages(self._last, spoken)
 
     @contextmanager
     def _inside(self) -> Iterator[None]:
@@ -115,6 +132,7 @@ def tool_runner(
     Guard events stand on the spans of the SDK: of the request, or of the tool call.
     """
     run = GuardedRun(policy, name=name, user_id=user_id, ledger=ledger, review=review, recorded=_Current())  # type: ignore[arg-type]
+    run.keep_no_results()
     return ToolRunner(client, run, tools, arguments)
 
 
@@ -161,13 +179,15 @@ class _Asked:
         except CallRefused as e:
             raise ToolError(str(e)) from None
         limit = self._runnable.timeout_seconds or run.run.policy.tool_errors.tool_timeout_seconds
-        return call, Job(self._runnable, dict(arguments), limit)
+        context = copy_context()
+        context.run(in_tool.set, call.fact.tool)
+        return call, Job(self._runnable, dict(arguments), limit, context)
 
     def _end(self, call: ToolCall, ran: Ran) -> Any:
         call.finish(ran.content, ran.text, error_type=ran.error_type if ran.is_error else None, temporary=ran.temporary)
         if ran.is_error:
-            raise ToolError(ran.text)
-        return ran.content
+            raise ToolError(call.text)
+        return call.content
 
 
 class _Tool(_Asked, BetaBuiltinFunctionTool):

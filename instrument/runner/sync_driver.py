@@ -169,10 +169,10 @@ class _Hands:
 
     def _ask(self, want: Ask) -> Review | LedgerError:
         if self._services.review is not None:
-            found = reviewing.ask_host(self._services.review, want.review, want.timeout_seconds)
-            if found.decision is None and want.stays_open:
-                self._services.queue(found)
-            return found
+            decided = reviewing.ask_host(self._services.review, want.review, want.timeout_seconds)
+            if decided.decision is None and want.stays_open:
+                self._services.queue(decided)
+            return decided
         try:
             ledger = self._services.ledger
             ledger.ask(want.review)

@@ -73,7 +73,7 @@ class ToolCall:
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> bool:
         if not self.allowed:
-            # A loop that does not look at `allowed` runs into its own KeyError for a tool that does not exist: the refusal answers that too.
+            # A loop that does not look at `allowed` gets a KeyError of its own for a tool that does not exist: the refusal answers it.
             return isinstance(raised, Exception)
         recorded = self._recorded
         assert recorded is not None
@@ -191,11 +191,9 @@ class ToolCall:
 
     def _refused_elsewhere(self, verdict: Intervention, text: str) -> None:
         """The host has refused it by itself. The span says that it never ran, and the model is told what we know of it."""
-        run = self._owner.run
         self._refuse(verdict, self._span())
         self.text = self.content = text
-        if not verdict.observed and run.policy.guards.mode != "off":
-            self._owner.heed(replace(verdict, action=Action.NUDGE))
+        self._owner.heed(replace(verdict, action=Action.NUDGE))
 
     def _cut(self, content: Content, text: str, limit: int) -> tuple[Content, str]:
         run, spill = self._owner.run, self._owner.spill

@@ -1,0 +1,310 @@
+"""What a policy would have done to recorded runs: its guards, the very ones that guard live runs, are told the recorded steps.
+
+A replay knows what the model did, and not what it would have done instead. A call that a guard refuses is told to the guards as refused,
+as live; a nudge is taken to have changed nothing; the first stop ends the run. What is saved is what the record says was
+spent after the turn that stopped it, less nothing: a live run spends a little of it on its final answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import duckdb
+import orjson
+import polars as pl
+
+from analyzer.detectors.changes import effects
+from analyzer.detectors.unknown_tool.unknown import UNKNOWN
+from analyzer.frames import Frames, in_order, partitions
+from analyzer.outcomes import succeeded
+from instrument.effects import Effect
+from instrument.guards.facts import Action, Answer, Call, Intervention, Outcome
+from instrument.guards.panel import Panel
+from instrument.policy import Policy
+
+_PARTITION_SPANS: Final = 200_000
+"""Spans replayed at a time; their steps lie in memory one by one."""
+_EMPTY: Final[tuple[Any, ...]] = (None, "", [], {})
+_RUNS: Final = """
+SELECT s.run_key, s.run_id, s.trace_id, any_value(s.agent_name) AS agent_name, min(s.start_ns) AS start_ns, max(s.end_ns) AS end_ns,
+    sum(s.cost_usd) FILTER (s.kind = 'model' AND s.duplicate_of IS NULL) AS cost_usd,
+    coalesce(any_value(a.attributes['flyball.outcome']::VARCHAR), any_value(g.status)) AS outcome
+FROM spans s LEFT JOIN attribute_sets a ON s.kind = 'agent' AND a.attributes_key = s.attributes_key
+LEFT JOIN guarded_runs g ON g.span_key = s.span_key
+WHERE {where} GROUP BY ALL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One run under the policy."""
+
+    run_id: str
+    trace_id: str
+    agent_name: str | None
+    stop: Intervention | None
+    """What would have stopped it; None: nothing."""
+    step: int | None
+    """Step of the span at which it would have, as in the store."""
+    nudges: int
+    blocks: int
+    cost_usd: float | None
+    """What it cost as recorded; None where nothing was priced."""
+    saved_usd: float | None
+    """Cost of the model calls after the turn that stopped it; None where one of them has no price. 0 without a stop."""
+    saved_tokens: int | None
+    saved_seconds: float | None
+    succeeded: bool | None
+    """How the run had ended as recorded; None where nobody says."""
+
+    @property
+    def wrongly_stopped(self) -> bool:
+        """It would have been stopped, and had gone on to succeed."""
+        return self.stop is not None and self.succeeded is True
+
+
+def replay(
+    con: duckdb.DuckDBPyConnection, policy: Policy, outcomes: Mapping[str, bool] | None = None
+) -> tuple[Replayed, ...]:
+    """Every run of the store under `policy`, in order. `outcomes` (run id or trace id to success) go before what is recorded."""
+    found: list[Replayed] = []
+    for frames in partitions(con, {}, _PARTITION_SPANS):
+        found.extend(_partition(frames, policy, outcomes or {}))
+    return tuple(found)
+
+
+def _partition(frames: Frames, policy: Policy, outcomes: Mapping[str, bool]) -> Iterator[Replayed]:
+    runs = frames.ask(_RUNS.format(where=frames.span)).sort("run_key")
+    by_run = {key: rows for (key,), rows in _steps(frames).partition_by("run_key", as_dict=True).items()}
+    for run in runs.iter_rows(named=True):
+        rows = by_run.get(run["run_key"])
+        if rows is not None:
+            yield _Play(policy, run, rows.to_dicts()).result(_succeeded(run, outcomes))
+
+
+def _steps(frames: Frames) -> pl.DataFrame:
+    """One row is one model call, one tool call, or one new word of the user, in the order in which the model met them."""
+    calls = frames.calls(
+        [
+            "kind: 'tool'",
+            "span_key",
+            "tool_name",
+            "tool_call_id",
+            "call_key",
+            "loose_call_key",
+            "result_key",
+            "failed",
+            "failure_kind",
+            "rejected",
+            f"unknown: {UNKNOWN}",
+            "start_ns",
+            "end_ns",
+        ]
+    )
+    calls = effects(frames, calls)
+    told = frames.said(calls.select("run_key", "step", "span_key"), ["arguments"])
+    calls = calls.with_columns(null_input=pl.Series([_is_null(a) for a in told["arguments"]], dtype=pl.Boolean))
+    models = frames.rows(
+        "kind = 'model'",
+        [
+            "kind: 'model'",
+            "output_key",
+            "loose_output_key",
+            "output_chars",
+            "requested_calls",
+            "start_ns",
+            "end_ns",
+            "cost_usd",
+            "tokens: input_tokens + output_tokens",
+            "billed: NOT coalesce(failed, false)",
+        ],
+    )
+    asked = frames.questions(calls["run_key"].unique()).select("run_key", "step", kind=pl.lit("user"))
+    both = in_order(pl.concat([calls, models], how="diagonal_relaxed"))
+    # A word of the user comes before the model call that it was sent with.
+    return pl.concat(
+        [asked.with_columns(order=pl.lit(0)), both.with_columns(order=pl.lit(1))], how="diagonal_relaxed"
+    ).sort("run_key", "step", "order")
+
+
+class _Play:
+    """One run, played to a panel of guards."""
+
+    def __init__(self, policy: Policy, run: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+        self._policy, self._run, self._rows = policy, run, rows
+        self._panel = Panel(policy)
+        self._spent = 0.0
+        self._tool_calls = self._turns = self._nudges = self._blocks = 0
+        self._at = (0, 0)
+
+    def result(self, succeeded: bool | None) -> Replayed:
+        """Plays it down to the first stop."""
+        stop = self._stopped()
+        turn, step = self._at
+        later = [r for r in self._rows if r["kind"] == "model" and r["turn"] > turn] if stop is not None else []
+        ends = [
+            r["end_ns"] for r in self._rows if r["kind"] != "user" and r["turn"] <= turn and r["end_ns"] is not None
+        ]
+        end = self._run["end_ns"]
+        seconds = (end - max(ends)) * 1e-9 if stop is not None and ends and end is not None else None
+        run = self._run
+        return Replayed(
+            run["run_id"],
+            run["trace_id"],
+            run["agent_name"],
+            stop,
+            step if stop is not None else None,
+            self._nudges,
+            self._blocks,
+            run["cost_usd"],
+            _sum(r["cost_usd"] for r in later if r["billed"] or r["cost_usd"] is not None),
+            _sum(r["tokens"] for r in later if r["billed"] or r["tokens"] is not None),
+            max(0.0, seconds) if seconds is not None else (0.0 if stop is None else None),
+            succeeded,
+        )
+
+    def _stopped(self) -> Intervention | None:
+        for turn in _turns(self._rows):
+            model = next((r for r in turn if r["kind"] == "model"), None)
+            if any(r["kind"] == "user" for r in turn):
+                self._panel.heard()
+            if model is not None:
+                limit = self._limit(model)
+                if limit is not None:
+                    return limit
+                self._turns += 1
+                self._spent += model["cost_usd"] or 0.0
+            stop = self._turn(model, [r for r in turn if r["kind"] == "tool"])
+            if turn:
+                self._at = (turn[-1]["turn"], turn[-1]["step"])
+            if stop is not None:
+                return stop
+        return None
+
+    def _turn(self, model: Mapping[str, Any] | None, tools: Sequence[Mapping[str, Any]]) -> Intervention | None:
+        acts: list[Intervention] = []
+        if model is not None and model["billed"]:
+            acts += self._panel.answered(
+                Answer(
+                    model["turn"],
+                    model["output_key"],
+                    model["loose_output_key"],
+                    model["output_chars"] or 0,
+                    model["requested_calls"] or len(tools),
+                )
+            )
+        calls = [_call(row) for row in tools]
+        verdicts = [self._panel.asked(call) for call in calls]
+        for call, verdict, row in zip(calls, verdicts, tools, strict=True):
+            refused = verdict is not None and not verdict.observed
+            rejected = (row["rejected"] or _reason(verdict)) if refused else row["rejected"]
+            self._tool_calls += rejected is None
+            if verdict is not None:
+                acts.append(verdict)
+            acts += self._panel.ran(
+                call,
+                Outcome(rejected=rejected)
+                if rejected is not None
+                else Outcome(row["result_key"], row["failed"], row["failure_kind"], at_seconds=_seconds(row["end_ns"])),
+            )
+        self._nudges += sum(a.action is Action.NUDGE and not a.observed for a in acts)
+        self._blocks += sum(a.action is Action.BLOCK and not a.observed for a in acts)
+        return next((a for a in acts if a.action is Action.STOP and not a.observed), None)
+
+    def _limit(self, model: Mapping[str, Any]) -> Intervention | None:
+        """The hard limit or the budget that would have stood before this request."""
+        loops, cost = self._policy.loops, self._policy.cost
+        began = self._run["start_ns"]
+        seconds = (model["start_ns"] - began) * 1e-9 if began is not None and model["start_ns"] is not None else 0.0
+        spent = self._spent + (model["cost_usd"] or 0.0)
+        for guard, value, limit, reached, setting in (
+            ("turn_limit", self._turns, loops.turns, self._turns >= loops.turns - 1, "loops.turns"),
+            (
+                "tool_call_limit",
+                self._tool_calls,
+                loops.tool_calls,
+                self._tool_calls >= loops.tool_calls,
+                "loops.tool_calls",
+            ),
+            ("time_limit", seconds, loops.run_seconds, seconds >= loops.run_seconds, "loops.run_seconds"),
+            (
+                "run_budget",
+                spent,
+                cost.run_limit_usd or 0.0,
+                spent > (cost.run_limit_usd or float("inf")),
+                "cost.run_limit_usd",
+            ),
+        ):
+            # A model call that ends the run anyway is not stopped: it is the final answer.
+            if reached and not self._is_last(model):
+                return Intervention(
+                    guard, Action.STOP, f"{setting} was reached.", setting, limit, value, turn=model["turn"]
+                )
+        return None
+
+    def _is_last(self, model: Mapping[str, Any]) -> bool:
+        return bool(model["turn"] == max(r["turn"] for r in self._rows[-1:]) and not model["requested_calls"])
+
+
+def _turns(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """The rows of a run turn by turn; each begins with its model call, what the user said before it included."""
+    turn: list[Mapping[str, Any]] = []
+    for row in rows:
+        called = any(r["kind"] == "model" for r in turn)
+        # Without model calls each tool call is a turn of its own.
+        ends = called if row["kind"] != "tool" else bool(turn) and turn[-1]["turn"] != row["turn"] and not called
+        if turn and ends:
+            yield turn
+            turn = []
+        turn.append(row)
+    if turn:
+        yield turn
+
+
+def _call(row: Mapping[str, Any]) -> Call:
+    return Call(
+        row["turn"],
+        row["tool_call_id"] or "",
+        row["tool_name"] or "",
+        row["call_key"],
+        row["loose_call_key"],
+        Effect(row["effect"]),
+        unknown=bool(row["unknown"]),
+        invalid="its arguments did not fit" if row["rejected"] == "invalid_arguments" else None,
+        null_input=bool(row["null_input"]),
+        at_seconds=_seconds(row["start_ns"]),
+    )
+
+
+def _reason(verdict: Intervention | None) -> str:
+    guard = verdict.guard if verdict is not None else ""
+    return guard if guard in ("unknown_tool", "invalid_arguments") else "blocked"
+
+
+def _is_null(arguments: str | None) -> bool:
+    """As `instrument.runner.validation.is_null_input`, for recorded arguments."""
+    if not arguments or len(arguments) > 2_000 or arguments[:1] != "{":
+        return False
+    try:
+        given = orjson.loads(arguments)
+    except ValueError:
+        return False
+    return isinstance(given, dict) and bool(given) and all(value in _EMPTY for value in given.values())
+
+
+def _seconds(ns: int | None) -> float:
+    return 0.0 if ns is None else ns * 1e-9
+
+
+def _sum(values: Iterable[Any]) -> Any:
+    known = list(values)
+    return None if any(v is None for v in known) else sum(known)
+
+
+def _succeeded(run: Mapping[str, Any], outcomes: Mapping[str, bool]) -> bool | None:
+    told = outcomes.get(run["run_id"], outcomes.get(run["trace_id"]))
+    if told is not None:
+        return told
+    return succeeded(run["outcome"])
