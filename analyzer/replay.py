@@ -22,7 +22,7 @@ from analyzer.outcomes import succeeded
 from instrument.effects import Effect
 from instrument.guards.facts import Action, Answer, Call, Intervention, Outcome
 from instrument.guards.panel import Panel
-from instrument.policy import Policy
+from instrument.policy import Guards, InvalidArguments, Loops, Policy, Stuck, ToolErrors, UnknownTools
 
 _PARTITION_SPANS: Final = 200_000
 """Spans replayed at a time; their steps lie in memory one by one."""
@@ -65,6 +65,41 @@ class Replayed:
         return self.stop is not None and self.succeeded is True
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far one run went: by the policy's setting, the largest value that was measured against it."""
+
+    run_id: str
+    agent_name: str | None
+    values: Mapping[str, float]
+    succeeded: bool | None
+
+
+WATCHFUL: Final = Policy(
+    guards=Guards(mode="observe"),
+    tool_errors=ToolErrors(same_failure_calls=1, failed_calls=1, error_calls=1),
+    loops=Loops(
+        same_call_repeats=2,
+        same_call_error_repeats=2,
+        cycle_repeats=2,
+        cycle_error_repeats=2,
+        near_repeats=2,
+        near_error_repeats=2,
+        checkpoint_calls=10**9,
+    ),
+    unknown_tools=UnknownTools(calls=1, error_calls=1),
+    invalid_arguments=InvalidArguments(calls=1, error_calls=1),
+    stuck=Stuck(
+        same_output_repeats=2,
+        same_output_error_repeats=2,
+        empty_answers=1,
+        null_input_calls=1,
+        null_input_error_calls=1,
+    ),
+)
+"""Speaks up at the first sign of anything, and does nothing about it: what it says is how far a run went."""
+
+
 def replay(
     con: duckdb.DuckDBPyConnection, policy: Policy, outcomes: Mapping[str, bool] | None = None
 ) -> tuple[Replayed, ...]:
@@ -75,13 +110,27 @@ def replay(
     return tuple(found)
 
 
+def reached(con: duckdb.DuckDBPyConnection, outcomes: Mapping[str, bool] | None = None) -> tuple[Reached, ...]:
+    """How far every run of the store went in everything that a policy counts, whatever its policy was."""
+    found: list[Reached] = []
+    for frames in partitions(con, {}, _PARTITION_SPANS):
+        for run, play in _plays(frames, WATCHFUL):
+            found.append(play.reached(succeeded_or(run, outcomes or {})))
+    return tuple(found)
+
+
 def _partition(frames: Frames, policy: Policy, outcomes: Mapping[str, bool]) -> Iterator[Replayed]:
+    for run, play in _plays(frames, policy):
+        yield play.result(succeeded_or(run, outcomes))
+
+
+def _plays(frames: Frames, policy: Policy) -> Iterator[tuple[Mapping[str, Any], _Play]]:
     runs = frames.ask(_RUNS.format(where=frames.span)).sort("run_key")
     by_run = {key: rows for (key,), rows in _steps(frames).partition_by("run_key", as_dict=True).items()}
     for run in runs.iter_rows(named=True):
         rows = by_run.get(run["run_key"])
         if rows is not None:
-            yield _Play(policy, run, rows.to_dicts()).result(_succeeded(run, outcomes))
+            yield run, _Play(policy, run, rows.to_dicts())
 
 
 def _steps(frames: Frames) -> pl.DataFrame:
@@ -138,6 +187,7 @@ class _Play:
         self._spent = 0.0
         self._tool_calls = self._turns = self._nudges = self._blocks = 0
         self._at = (0, 0)
+        self._acts: list[Intervention] = []
 
     def result(self, succeeded: bool | None) -> Replayed:
         """Plays it down to the first stop."""
@@ -165,6 +215,26 @@ class _Play:
             succeeded,
         )
 
+    def reached(self, succeeded: bool | None) -> Reached:
+        """Plays all of it, and keeps the largest value that each setting saw."""
+        values: dict[str, float] = {}
+        for turn in _turns(self._rows):
+            if any(r["kind"] == "user" for r in turn):
+                self._panel.heard()
+            self._turn(next((r for r in turn if r["kind"] == "model"), None), [r for r in turn if r["kind"] == "tool"])
+        for act in self._acts:
+            if act.setting and act.value is not None:
+                values[act.setting] = max(values.get(act.setting, 0.0), act.value)
+        models = [r for r in self._rows if r["kind"] == "model"]
+        began, end = self._run["start_ns"], self._run["end_ns"]
+        values["loops.turns"] = float(len(models))
+        values["loops.tool_calls"] = float(self._tool_calls)
+        if began is not None and end is not None:
+            values["loops.run_seconds"] = (end - began) * 1e-9
+        if self._run["cost_usd"] is not None:
+            values["cost.run_limit_usd"] = self._run["cost_usd"]
+        return Reached(self._run["run_id"], self._run["agent_name"], values, succeeded)
+
     def _stopped(self) -> Intervention | None:
         for turn in _turns(self._rows):
             model = next((r for r in turn if r["kind"] == "model"), None)
@@ -185,7 +255,8 @@ class _Play:
 
     def _turn(self, model: Mapping[str, Any] | None, tools: Sequence[Mapping[str, Any]]) -> Intervention | None:
         acts: list[Intervention] = []
-        if model is not None and model["billed"]:
+        # An answer of which neither words nor calls are known may have been anything.
+        if model is not None and model["billed"] and (model["output_chars"] is not None or tools):
             acts += self._panel.answered(
                 Answer(
                     model["turn"],
@@ -209,6 +280,7 @@ class _Play:
                 if rejected is not None
                 else Outcome(row["result_key"], row["failed"], row["failure_kind"], at_seconds=_seconds(row["end_ns"])),
             )
+        self._acts += acts
         self._nudges += sum(a.action is Action.NUDGE and not a.observed for a in acts)
         self._blocks += sum(a.action is Action.BLOCK and not a.observed for a in acts)
         return next((a for a in acts if a.action is Action.STOP and not a.observed), None)
@@ -303,7 +375,8 @@ def _sum(values: Iterable[Any]) -> Any:
     return None if any(v is None for v in known) else sum(known)
 
 
-def _succeeded(run: Mapping[str, Any], outcomes: Mapping[str, bool]) -> bool | None:
+def succeeded_or(run: Mapping[str, Any], outcomes: Mapping[str, bool]) -> bool | None:
+    """How a run ended: as `outcomes` says, else as it is recorded."""
     told = outcomes.get(run["run_id"], outcomes.get(run["trace_id"]))
     if told is not None:
         return told

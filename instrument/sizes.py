@@ -88,6 +88,8 @@ def _new_messages(previous: Mapping[str, Any], request: Mapping[str, Any]) -> Se
     old, now = previous.get("messages") or (), request.get("messages") or ()
     if len(now) < len(old) or unmarked(previous.get("system")) != unmarked(request.get("system")):
         return None
-    # A marker of the cache may have moved on: compared without it only where the plain comparison fails.
-    same = all(a is b or a == b or unmarked(a) == unmarked(b) for a, b in zip(old, now, strict=False))
+    # Mostly the very same objects, which two lists find out fast. A marker of the cache may have moved on: compared without it only then.
+    same = list(old) == list(now[: len(old)]) or all(
+        a is b or a == b or unmarked(a) == unmarked(b) for a, b in zip(old, now, strict=False)
+    )
     return now[len(old) :] if same else None

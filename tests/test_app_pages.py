@@ -13,7 +13,10 @@ from streamlit.testing.v1 import AppTest
 from analyzer import pages
 from analyzer.alerts.prometheus import generate
 from analyzer.pages import data
+from analyzer.readers import load, resolve
+from analyzer.samples import samples_folder
 from instrument.policy import Policy
+from instrument.store.connect import reading
 
 PAGES = Path(pages.__file__).parent
 BROKEN = b"\x00\x01\x02"
@@ -207,3 +210,32 @@ def test_the_app_opens_on_the_sample_traces(monkeypatch: pytest.MonkeyPatch) -> 
     at = AppTest.from_file(str(PAGES / "main.py"), default_timeout=60).run()
     assert not at.exception
     assert "sample traces" in said(at)
+
+
+def test_a_guarded_run_says_why_it_ended_and_shows_what_guards_did_where_they_did_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    load(resolve([str(samples_folder() / "guarded_runs.otlp.jsonl")]), tmp_path / "g.duckdb")
+    with reading(tmp_path / "g.duckdb") as con:
+        (run_id,) = con.execute("SELECT run_id FROM spans WHERE agent_name = 'guarded-support' LIMIT 1").fetchall()[0]
+    at = app(monkeypatch, tmp_path / "g.duckdb", "run", run=run_id)
+    assert not at.exception
+    page = said(at)
+    assert "stopped: repeated_call" in page
+    assert "What the guards did" in page
+    turns = [element.proto.body for element in at.get("html") if '<div class="fb-turn' in element.proto.body]
+    assert ["guard" in turn.replace("guarded-support", "") for turn in turns] == [False] * 4 + [True] * 4
+    assert sum(">blocked<" in turn for turn in turns) == 3
+
+
+def test_runs_have_a_stop_reason_only_where_some_were_guarded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, day: Path
+) -> None:
+    load(resolve([str(samples_folder() / "guarded_runs.otlp.jsonl")]), tmp_path / "g.duckdb")
+    at = app(monkeypatch, tmp_path / "g.duckdb", "runs")
+    assert sorted(at.dataframe[0].value["stop_reason"]) == ["completed", "repeated_call", "run_budget"]
+    at.multiselect[4].set_value(["run_budget"]).run()
+    assert at.dataframe[0].value["agent_name"].tolist() == ["guarded-analyst"]
+    unguarded = app(monkeypatch, day, "runs")
+    assert "stop_reason" not in unguarded.dataframe[0].value
+    assert len(unguarded.multiselect) == 4

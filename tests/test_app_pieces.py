@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_views_runs import finding
 
-from analyzer.findings import Outcome, Severity, State
+from analyzer.findings import GuardAction, Outcome, Severity, State
 from analyzer.pages import pieces, words
 from analyzer.views.conversation import Call, Said, Text, Turn
 
@@ -153,3 +154,41 @@ def test_waste_names_only_what_is_known() -> None:
 )  # fmt: skip
 def test_numbers_read_as_people_say_them(shown: str, expected: str) -> None:
     assert shown == expected
+
+
+ACTION = GuardAction(
+    run_id="r", trace_id="t", span_id="s", step=3, turn=2, guard="repeated_call", action="block", reason="`ls` was refused.",
+    setting="loops.same_call_repeats", threshold=4.0, value=5.0, tool="ls",
+)  # fmt: skip
+
+
+def test_what_a_guard_did_stands_in_the_call_or_the_turn_it_was_done_in() -> None:
+    turn = hostile_turn("x")
+    shown = pieces.turn(turn, [], [ACTION, replace(ACTION, step=0, action="nudge", observed=True)])
+    call = shown[shown.index('class="fb-part call') :]
+    assert call.index("block") < call.index("nudge (observed)")
+    assert call.count("<code>ls</code> was refused.") == 2
+    assert "loops.same_call_repeats = 4" in call
+    assert "guard" not in pieces.turn(turn)
+
+
+def test_a_call_that_a_guard_blocked_is_not_shown_as_failed() -> None:
+    turn = hostile_turn("x")
+    blocked = replace(turn, calls=(replace(turn.calls[0], rejected="blocked"),))
+    assert "fb-part call failed" in pieces.turn(turn)
+    assert "fb-part call failed" not in pieces.turn(blocked)
+
+
+def test_a_long_list_of_actions_is_cut_and_counted() -> None:
+    shown = read(pieces.guard_actions([ACTION] * (pieces.ACTIONS_SHOWN + 3)))
+    assert shown.text.count("turn 2") == pieces.ACTIONS_SHOWN
+    assert "and 3 more actions" in shown.text
+
+
+@given(st.text() | st.just(HOSTILE))
+def test_whatever_a_guard_says_stays_text(words: str) -> None:
+    action = replace(ACTION, guard=words, action=words, reason=words, setting=words, tool=words)
+    for shown in (pieces.guard_actions([action]), pieces.turn(hostile_turn("x"), [], [action])):
+        found = read(shown)
+        assert found.tags <= OURS
+        assert found.attributes <= {"class"}

@@ -49,8 +49,8 @@ def page(label: str = "search", spans: int = 3) -> pl.DataFrame:
         {
             "step": range(spans), "turn": [1] * spans, "kind": ["tool"] * spans, "span_id": ["a"] * spans, "label": [label] * spans,
             "start_seconds": [float(n) for n in range(spans)], "end_seconds": [n + 0.5 for n in range(spans)],
-            "pending": [False] * spans, "failed": [n == 1 for n in range(spans)], "cost_usd": [None] * spans,
-            "severity": ["error" if n == 1 else None for n in range(spans)],
+            "pending": [False] * spans, "failed": [0 < n < 3 for n in range(spans)], "blocked": [n == 2 for n in range(spans)],
+            "cost_usd": [None] * spans, "severity": ["error" if n == 1 else None for n in range(spans)],
         },
         schema_overrides={"cost_usd": pl.Float64, "severity": pl.String},
     )  # fmt: skip
@@ -151,3 +151,9 @@ def test_a_chart_of_nothing_is_still_a_chart() -> None:
         charts.density(DENSITY.head(0)),
     ):
         assert chart.to_dict()["layer"]
+
+
+def test_a_call_that_a_guard_blocked_has_a_colour_of_its_own() -> None:
+    rows = next(iter(charts.waterfall(page()).to_dict()["datasets"].values()))
+    assert [row["color"] for row in rows] == ["tool", "failed", "blocked"]
+    assert len(set(charts.KIND_COLORS.values())) == len(charts.KIND_COLORS)

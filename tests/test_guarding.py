@@ -65,7 +65,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
 
 def _run(script: Any, policy: Policy, name: str) -> RunResult:
     with ModelServer(script) as server, anthropic.Anthropic(api_key="test", base_url=server.url) as client:
-        runner = instrument.GuardedRunner(client, model="claude-sonnet-4-5", tools=[_search], policy=policy, name=name)
+        runner = instrument.GuardedRunner(client, model="claude-sonnet-5-5", tools=[_search], policy=policy, name=name)
         return runner.run("Find x.")
 
 

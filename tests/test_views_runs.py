@@ -11,6 +11,8 @@ import pytest
 from app_database import START_NS, Run, Turn, failing, growing, healthy, looping, write
 
 from analyzer.findings import Finding, Severity
+from analyzer.readers import load, resolve
+from analyzer.samples import samples_folder
 from analyzer.views import runs as views
 from analyzer.views.runs import Wanted
 from instrument.store.connect import reading
@@ -147,3 +149,23 @@ def test_an_empty_store_gives_empty_frames(tmp_path: Path) -> None:
     assert runs.is_empty()
     assert views.spend_over_time(runs).is_empty()
     assert views.findings_over_time(runs, [finding("x")]).is_empty()
+
+
+def test_a_guarded_run_has_its_stop_reason_and_can_be_asked_for_by_it(tmp_path: Path) -> None:
+    sample = str(samples_folder() / "guarded_runs.otlp.jsonl")
+    load(resolve([sample]), tmp_path / "a.duckdb")
+    write(tmp_path / "a.duckdb", [looping(1)])
+    with reading(tmp_path / "a.duckdb") as con:
+        runs = views.with_findings(views.summaries(con), [])
+    stops = dict(runs.select("agent_name", "stop_reason").rows())
+    assert stops == {
+        "guarded-support": "repeated_call",
+        "guarded-analyst": "run_budget",
+        "guarded-researcher": "completed",
+        "support": None,
+    }
+    wanted = Wanted(stops=["run_budget", "completed"])
+    assert wanted
+    assert set(views.matching(runs, wanted)["agent_name"]) == {"guarded-analyst", "guarded-researcher"}
+    stopped = runs.filter(agent_name="guarded-support").row(0, named=True)
+    assert (stopped["tool_calls"], stopped["failed_tool_calls"], stopped["limit_usd"]) == (9, 0, 10.0)

@@ -134,8 +134,7 @@ class ToolCall:
             run.tool_calls += not self.begun
             self.begun = True
             if verdict is not None:
-                action = Action.STOP if verdict.action is Action.STOP else Action.NUDGE
-                owner.heed(run.act(replace(verdict, action=action)))
+                owner.heed(run.act(_too_late(verdict)))
         self.finish(text, text, error_type="tool_error" if is_error else None, cut=False)
 
     def block_of_result(self) -> Body:
@@ -217,6 +216,15 @@ class ToolCall:
         found = self._owner.spill.fetch(given.get("id"), given.get("start_char", 0), given.get("max_chars"))
         self.ended, self.text, self.content = True, found, found
         recorded.returned(found)
+
+
+def _too_late(verdict: Intervention) -> Intervention:
+    """What a guard says of a call that it would have refused, and that ran all the same."""
+    reason, advice = (
+        t.replace(" was refused: ", " would have been refused: ") for t in (verdict.reason, verdict.advice)
+    )
+    action = Action.STOP if verdict.action is Action.STOP else Action.NUDGE
+    return replace(verdict, action=action, reason=reason, advice=advice)
 
 
 def _tool(**arguments: Any) -> Any:

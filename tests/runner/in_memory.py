@@ -62,7 +62,8 @@ class World:
 
     model: Model
     reviewer: Callable[[Review], str | None] = lambda _: "denied"
-    counts: bool = True
+    counts: float | None = 1.0
+    """The API's count of tokens, as a share of the test kit's estimate; None: it cannot be asked."""
     edits: bool = False
     send_seconds: float = 1.0
     clock: Clock = field(default_factory=Clock)
@@ -109,7 +110,7 @@ class World:
             case Wait():
                 self.clock.now += want.seconds
             case Count():
-                return estimated_tokens(want.body) if self.counts else None
+                return None if self.counts is None else round(estimated_tokens(want.body) * self.counts)
             case CanEdit():
                 return self.edits
             case Ask():

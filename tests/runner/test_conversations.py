@@ -202,7 +202,7 @@ class Case:
     script: tuple[Said, ...]
     setup: Mapping[str, Any]
     decisions: tuple[str | None, ...]
-    counts: bool
+    counts: float | None
     edits: bool
     messages: tuple[Mapping[str, Any], ...]
 
@@ -211,7 +211,9 @@ class Case:
 
         def model(body: Mapping[str, Any]) -> Arrived | Failed:
             if "memory of an agent" in str(body.get("system")):
-                return Arrived({"content": [{"type": "text", "text": "What happened so far."}], "stop_reason": "end_turn"})
+                return Arrived(
+                    {"content": [{"type": "text", "text": "What happened so far."}], "stop_reason": "end_turn"}
+                )
             return next(said, Said(({"type": "text", "text": "That is all there is."},))).answer(ids)
 
         return World(model, lambda _: next(decided), self.counts, self.edits)
@@ -235,14 +237,17 @@ cases = st.builds(
         }
     ),
     st.lists(st.sampled_from(["approved", "denied", None]), min_size=1, max_size=3).map(tuple),
-    st.booleans(),
+    st.sampled_from([1.0, 1.5, None]),
     st.booleans(),
     st.sampled_from(
         [
             ({"role": "user", "content": "What is x?"},),
             (
                 {"role": "user", "content": "What is x? " * 400},
-                {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_old", "name": "look", "input": {}}]},
+                {
+                    "role": "assistant",
+                    "content": [{"type": "tool_use", "id": "toolu_old", "name": "look", "input": {}}],
+                },
                 {"role": "user", "content": "Never mind."},
             ),
         ]

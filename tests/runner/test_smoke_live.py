@@ -100,7 +100,10 @@ class Stage:
 
 def _varied(call: Call, number: int) -> Call:
     """The call with other arguments than in any turn before, of the same kind."""
-    given = {k: f"/tmp/{number}" if k == "path" else number if k in ("nonce", "q") and v != "refunds" else v for k, v in dict(call.arguments).items()}
+    given = {
+        k: f"/tmp/{number}" if k == "path" else number if k in ("nonce", "q") and v != "refunds" else v
+        for k, v in dict(call.arguments).items()
+    }
     return Call(**{**{f: getattr(call, f) for f in call.__slots__}, "arguments": given})
 
 

@@ -1,0 +1,238 @@
+"""Runs of agents that keep a log of their own, as spans: one `Run` per log, told what happened in the order in which it happened.
+
+Such logs have messages, not spans. What they do not say is worked out here in one way for all: ids (from what names the run, so that a
+file read again gives the same spans), the messages each model call was sent, and an order in time where there are no times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+
+from analyzer.readers.loose import dumps
+from analyzer.readers.sink import Sink
+from instrument import semconv
+from instrument.otlp import Issue, Span, Status, attributes, one_resource
+
+OUTCOME: Final = "flyball.outcome"
+"""`success` or `failure` of the run by the log's own account; on the agent span. Absent where the log does not say."""
+OUTCOME_SCORE: Final = "flyball.outcome.score"
+"""The score behind it (a benchmark's reward), as recorded."""
+OUTCOME_REASON: Final = "flyball.outcome.reason"
+"""Why the run ended, in the log's own word (exit status, termination reason)."""
+TASK: Final = "flyball.task.id"
+"""What the run was to do: the benchmark's name for the task."""
+COST_SOURCE: Final = "flyball.cost.source"
+"""`reported` on a model call whose `flyball.cost_usd` stands whatever a price list says: the log's own account of what was billed."""
+REPORTED_COST_USD: Final = "flyball.run.reported_cost_usd"
+"""What the whole run cost by the log's own account; on the agent span. A roll-up: never summed."""
+REPORTED_INPUT_TOKENS: Final = "flyball.run.reported_input_tokens"
+"""Input tokens of the whole run by the log's own account; a roll-up too."""
+REPORTED_OUTPUT_TOKENS: Final = "flyball.run.reported_output_tokens"
+"""Output tokens likewise."""
+
+STEP_NS: Final = 1_000
+"""Between two steps of a run whose log has no times: enough to order them, too little to be taken for waiting."""
+_INTERNAL, _CLIENT, _ERROR = 1, 3, 2
+_PIECE_BYTES: Final = 4_000_000
+
+Message = dict[str, Any]
+
+
+class Spans:
+    """Spans on their way into a sink: as lines, in pieces of some MB, because each request repeats the whole history."""
+
+    def __init__(self, sink: Sink, source: str, scope: str) -> None:
+        self._sink, self._source, self._scope = sink, source, scope
+        self._held: list[bytes] = []
+        self._size = 0
+
+    def put(self, span: Span) -> None:
+        """Hands on one span."""
+        document = one_resource([span], scope=self._scope, resource={"service.name": self._scope})
+        line = msgspec.json.encode(document)
+        self._held.append(line)
+        self._size += len(line)
+        if self._size >= _PIECE_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hands on what is held back; to be called at the end."""
+        if self._held:
+            self._sink.add_lines(b"\n".join(self._held) + b"\n", self._source)
+            self._held, self._size = [], 0
+
+
+class Run:
+    """One run. `identity` names it for good: the same one gives the same ids.
+
+    Tell it, in order, what was said (`say`), what the model answered (`answer`) and what tools did (`call`); then `end` it.
+    Times are nanoseconds since 1970; a start that is not known is the end of what came before, an end that is not known the start.
+    """
+
+    def __init__(
+        self,
+        spans: Spans,
+        identity: Iterable[str],
+        *,
+        agent: str,
+        conversation: str | None = None,
+        start_ns: int | None = None,
+        parent: Run | None = None,
+    ) -> None:
+        self._spans = spans
+        name = _digest("\0".join(identity), 16)
+        self._trace_id = parent._trace_id if parent else name
+        self._own = {semconv.AGENT_NAME: agent, semconv.CONVERSATION_ID: conversation}
+        self._agent, self._name, self._parent = agent, name, parent
+        self._root = _digest(name, 8)
+        self._history: list[str] = []
+        self._steps = self.model_calls = self.tool_calls = 0
+        self._start_ns = self._now_ns = start_ns
+
+    @property
+    def next_ns(self) -> int:
+        """When the next thing began, if nothing says so."""
+        return STEP_NS if self._now_ns is None else self._now_ns + STEP_NS
+
+    def say(self, *messages: Message) -> None:
+        """Messages that the next request will hold."""
+        self._history += map(dumps, messages)
+
+    def forget(self, *kept: Message) -> None:
+        """The next request holds `kept` and nothing from before: what was said was compacted or cleared."""
+        self._history = [dumps(m) for m in kept]
+
+    def answer(
+        self,
+        message: Message,
+        facts: Mapping[str, Any],
+        *,
+        said: Message | None = None,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+        error: str | None = None,
+    ) -> None:
+        """A model call: it was sent all that was said so far and answered `message`. `facts` are its further attributes.
+
+        From then on `said` is part of the history; `message` itself where that is not given.
+        """
+        self.model_calls += 1
+        values = {
+            semconv.OPERATION: semconv.CHAT,
+            semconv.INPUT_MESSAGES: f"[{','.join(self._history)}]",
+            semconv.OUTPUT_MESSAGES: f"[{dumps(message)}]",
+            **facts,
+        }
+        model = facts.get(semconv.REQUEST_MODEL) or facts.get(semconv.RESPONSE_MODEL)
+        name = f"{semconv.CHAT} {model}" if model else semconv.CHAT
+        self._put(name, _CLIENT, values, start_ns, end_ns, error)
+        kept = message if said is None else said
+        if kept["parts"]:
+            self.say(kept)
+
+    def call(
+        self,
+        tool: str,
+        facts: Mapping[str, Any],
+        *,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+        error: str | None = None,
+    ) -> None:
+        """A tool call: `facts` hold its id, arguments and result as far as they are known."""
+        self.tool_calls += 1
+        values = {semconv.OPERATION: semconv.EXECUTE_TOOL, semconv.TOOL_NAME: tool, **facts}
+        self._put(f"{semconv.EXECUTE_TOOL} {tool}", _INTERNAL, values, start_ns, end_ns, error)
+
+    def note(self, name: str, facts: Mapping[str, Any], at_ns: int | None = None) -> None:
+        """Something else that happened, such as a compaction."""
+        self._put(name, _INTERNAL, {semconv.OPERATION: name, **facts}, at_ns, at_ns, None)
+
+    def end(self, facts: Mapping[str, Any], end_ns: int | None = None) -> None:
+        """The agent's own span, which goes around all others. Nothing may be told after it."""
+        start = STEP_NS if self._start_ns is None else self._start_ns
+        end = max(start, self._now_ns or 0, end_ns or 0)
+        span = self._span(self._root, f"{semconv.INVOKE_AGENT} {self._agent}", _INTERNAL, facts, None)
+        span.attributes[:0] = attributes({semconv.OPERATION: semconv.INVOKE_AGENT})
+        span.parentSpanId = self._parent._root if self._parent else ""
+        span.startTimeUnixNano, span.endTimeUnixNano = start, end
+        self._spans.put(span)
+
+    def _put(
+        self, name: str, kind: int, values: Mapping[str, Any], start_ns: int | None, end_ns: int | None, error: str | None
+    ) -> None:
+        self._steps += 1
+        span = self._span(_digest(f"{self._name}\0{self._steps}", 8), name, kind, values, error)
+        span.parentSpanId = self._root
+        span.startTimeUnixNano, span.endTimeUnixNano = self._times(start_ns, end_ns)
+        self._spans.put(span)
+
+    def _times(self, start_ns: int | None, end_ns: int | None) -> tuple[int, int]:
+        if start_ns is None:
+            start_ns = end_ns if self._now_ns is None and end_ns is not None else self.next_ns
+            start_ns = start_ns if end_ns is None else min(start_ns, end_ns)
+        end_ns = start_ns if end_ns is None else max(start_ns, end_ns)
+        self._start_ns = start_ns if self._start_ns is None else min(start_ns, self._start_ns)
+        self._now_ns = max(end_ns, self._now_ns or 0)
+        return start_ns, end_ns
+
+    def _span(self, span_id: str, name: str, kind: int, values: Mapping[str, Any], error: str | None) -> Span:
+        known = {k: v for k, v in {**values, **self._own}.items() if v is not None}
+        status = None if error is None else Status(_ERROR, error)
+        return Span(self._trace_id, span_id, "", name, kind, attributes=attributes(known), status=status)
+
+
+def said(role: str, *parts: Message) -> Message:
+    """A message in GenAI form."""
+    return {"role": role, "parts": list(parts)}
+
+
+def words(content: str) -> Message:
+    """A part that is text."""
+    return {"type": "text", "content": content}
+
+
+def asked(call_id: str | None, name: Any, arguments: Any) -> Message:
+    """A part that asks for a tool call."""
+    return {"type": "tool_call", "id": call_id, "name": name, "arguments": arguments}
+
+
+def answered(call_id: str | None, response: Any, *, failed: bool = False) -> Message:
+    """A part that gives a tool's result back."""
+    part = {"type": "tool_call_response", "id": call_id, "response": response}
+    return {**part, "is_error": True} if failed else part
+
+
+def written(value: Any) -> str | None:
+    """Arguments or a result as a span carries them: a text as it is, anything else as JSON."""
+    return value if value is None or isinstance(value, str) else dumps(value)
+
+
+def reported(cost_usd: float | None) -> dict[str, Any]:
+    """The price of a model call as the log has it. None and 0 (what logs write for a model without a price) say nothing."""
+    return {semconv.COST_USD: cost_usd, COST_SOURCE: "reported"} if cost_usd else {}
+
+
+def inferred(kind: str, source: str, message: str, count: int, remedy: str = "nothing to do; the format does not say more") -> Issue:
+    """Something that the log does not say and that was worked out, or stays unknown."""
+    return Issue(kind=kind, source=source, message=message, remedy=remedy, count=count, error=False)
+
+
+def odd_record(source: str, message: str, count: int, line: int | None = None) -> Issue:
+    """Part of a log that is not what the format has there, and that was left out."""
+    return Issue(
+        kind="odd_record",
+        source=source,
+        line=line,
+        message=message,
+        remedy="the rest was read; look at how the file was written or changed",
+        count=count,
+    )
+
+
+def _digest(name: str, size: int) -> str:
+    return blake2b(name.encode("utf-8", "replace"), digest_size=size).hexdigest()
