@@ -10,7 +10,7 @@ goes through the loader like any trace. Each entry of a script is one turn: a mo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -53,6 +53,17 @@ class Turn:
     error: tuple[str, str] | None = None
     """Type and message, where the model call failed."""
     measured: bool = True
+    finish: str | None = None
+    """Why the model stopped; None: it asked for tools, or had said all."""
+    cached: tuple[int, int] | None = None
+    """Of the input tokens, those read from the prompt cache and those written to it; None: not told."""
+    pause_seconds: float = 0.0
+    """Time before this turn in which nothing happened."""
+    system: str | None = None
+    """System instructions; None: not recorded."""
+    more_tools: tuple[str, ...] = ()
+    """Tools declared in this request beside those of the run."""
+    thinking: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,8 @@ class Run:
     """None: the case's name, so that cases loaded together stay apart."""
     question: str = "Do the task."
     ended: bool = True
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Further attributes of the agent span (`instrument.semconv`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +172,10 @@ def turn(
     output_tokens: int = 50,
     model: str = MODEL,
     measured: bool = True,
+    **facts: Any,
 ) -> Turn:
-    """A turn spelled out: parallel tool calls, words, usage; `measured=False` leaves out the token counts."""
-    return Turn(calls, text, input_tokens, output_tokens, model, None, measured)
+    """A turn spelled out: parallel tool calls, words, usage; `measured=False` leaves out the token counts. `facts` as in `Turn`."""
+    return Turn(calls, text, input_tokens, output_tokens, model, None, measured, **facts)
 
 
 def says(text: str, *, input_tokens: int | None = None) -> Turn:
@@ -180,10 +194,15 @@ def model_error(kind: str, message: str) -> Turn:
 
 
 def agent_run(
-    script: Sequence[Entry], *, agent: str | None = None, question: str = "Do the task.", ended: bool = True
+    script: Sequence[Entry],
+    *,
+    agent: str | None = None,
+    question: str = "Do the task.",
+    ended: bool = True,
+    facts: Mapping[str, Any] | None = None,
 ) -> Run:
     """One run of several in a case."""
-    return Run(script, agent, question, ended)
+    return Run(script, agent, question, ended, facts or {})
 
 
 # --- a script, with its history -----------------------------------------------------------------------------------------
@@ -202,7 +221,11 @@ def _speaking(run: Run, name: str, declares: bool) -> Speaking:
         calls = [(f"call_{number}_{place}", call) for place, call in enumerate(entry.calls)]
         answer = {
             "role": "assistant",
-            "parts": ([_words(entry.text)] if entry.text else []) + [_asked(i, c) for i, c in calls],
+            "parts": [
+                *([{"type": "reasoning", "content": entry.thinking}] if entry.thinking else []),
+                *([_words(entry.text)] if entry.text else []),
+                *(_asked(i, c) for i, c in calls),
+            ],
         }
         size = entry.input_tokens if entry.input_tokens is not None else 500 + len(str(history)) // 4
         callings.append(
@@ -214,12 +237,17 @@ def _speaking(run: Run, name: str, declares: bool) -> Speaking:
                 entry.output_tokens,
                 entry.error,
                 calls,
+                finish=entry.finish,
+                cached=entry.cached,
+                pause_seconds=entry.pause_seconds,
+                system=entry.system,
+                declared=sorted({*declared, *entry.more_tools}) if declares else None,
             )
         )
         if entry.error is None:
             history = [*history, answer]
             history += [{"role": "tool", "parts": [_answered(i, c)]} for i, c in calls]
-    return Speaking(run.agent or name, callings, declared if declares else None, run.ended)
+    return Speaking(run.agent or name, callings, declared if declares else None, run.ended, run.facts)
 
 
 def _words(text: str) -> dict[str, Any]:

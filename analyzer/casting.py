@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -30,6 +30,12 @@ class Calling:
     error: tuple[str, str] | None
     calls: Sequence[tuple[str, Any]]
     """Id and `analyzer.cases.Call`."""
+    finish: str | None = None
+    cached: tuple[int, int] | None = None
+    """Tokens read from the prompt cache and written to it."""
+    pause_seconds: float = 0.0
+    system: str | None = None
+    declared: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,7 @@ class Speaking:
     turns: Sequence[Calling]
     declared: list[str] | None
     ended: bool
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +68,10 @@ def render(runs: Sequence[Speaking], dialect: str, seed: str) -> TracesData:
 
 def _spans(run: Speaking, seed: str, number: int, words: Dialect) -> list[Span]:
     trace, root = trace_id(seed, number), _id(8, seed, number, "agent")
-    start = _START_NS + number * _RUN_NS
+    begin = start = _START_NS + number * _RUN_NS
     out = []
     for place, calling in enumerate(run.turns, 1):
+        start += int(calling.pause_seconds * 1e9)
         at = start + place * _TURN_NS
         own = _id(8, seed, number, place)
         status, events = _flag(calling.error)
@@ -75,7 +83,7 @@ def _spans(run: Speaking, seed: str, number: int, words: Dialect) -> list[Span]:
                 f"chat {calling.model}",
                 at,
                 at + _TURN_NS // 2,
-                words.model(run, calling),
+                words.model(replace(run, declared=calling.declared), calling),
                 status,
                 events,
             )
@@ -103,8 +111,8 @@ def _spans(run: Speaking, seed: str, number: int, words: Dialect) -> list[Span]:
                 )
             )
     end = start + (len(run.turns) + 1) * _TURN_NS
-    facts = words.agent(run) | ({} if run.ended else {sc.PENDING: True})
-    return [_span(trace, root, "", f"invoke_agent {run.agent}", start, end if run.ended else 0, facts, None, []), *out]
+    facts = words.agent(run) | ({} if run.ended else {sc.PENDING: True}) | dict(run.facts)
+    return [_span(trace, root, "", f"invoke_agent {run.agent}", begin, end if run.ended else 0, facts, None, []), *out]
 
 
 def _span(
@@ -165,7 +173,7 @@ def _model(run: Speaking, calling: Calling) -> dict[str, Any]:
 
 
 def _request(calling: Calling) -> dict[str, Any]:
-    finish = None if calling.error else ["tool_use"] if calling.calls else ["end_turn"]
+    finish = None if calling.error else [calling.finish or ("tool_use" if calling.calls else "end_turn")]
     return {
         sc.OPERATION: sc.CHAT,
         sc.PROVIDER: "anthropic",
@@ -179,13 +187,20 @@ def _request(calling: Calling) -> dict[str, Any]:
 def _usage(calling: Calling) -> dict[str, Any]:
     if calling.error or calling.input_tokens is None:
         return {}
-    return {sc.INPUT_TOKENS: calling.input_tokens, sc.OUTPUT_TOKENS: calling.output_tokens}
+    read, written = calling.cached or (None, None)
+    return {
+        sc.INPUT_TOKENS: calling.input_tokens,
+        sc.OUTPUT_TOKENS: calling.output_tokens,
+        sc.CACHE_READ_TOKENS: read,
+        sc.CACHE_WRITE_TOKENS: written,
+    }
 
 
 def _messages(calling: Calling) -> dict[str, Any]:
     return {
         sc.INPUT_MESSAGES: _json(calling.history),
         sc.OUTPUT_MESSAGES: None if calling.answer is None else _json([calling.answer]),
+        sc.SYSTEM_INSTRUCTIONS: calling.system and _json([{"type": "text", "content": calling.system}]),
     }
 
 
@@ -233,6 +248,16 @@ def _old_model(run: Speaking, calling: Calling) -> dict[str, Any]:
             "gen_ai.usage.prompt_tokens": calling.input_tokens,
             "gen_ai.usage.completion_tokens": calling.output_tokens,
         }
+        if calling.cached:
+            facts |= dict(
+                zip(
+                    ("gen_ai.usage.cache_read_input_tokens", "gen_ai.usage.cache_creation_input_tokens"),
+                    calling.cached,
+                    strict=True,
+                )
+            )
+    if calling.finish:
+        facts["gen_ai.completion.0.finish_reason"] = calling.finish
     for number, message in enumerate(calling.history):
         facts |= _numbered(f"gen_ai.prompt.{number}", message)
     if calling.answer is not None:
@@ -281,6 +306,11 @@ def _oi_model(run: Speaking, calling: Calling) -> dict[str, Any]:
     }
     if not calling.error and calling.input_tokens is not None:
         facts |= {"llm.token_count.prompt": calling.input_tokens, "llm.token_count.completion": calling.output_tokens}
+        if calling.cached:
+            details = "llm.token_count.prompt_details.cache"
+            facts |= {f"{details}_read": calling.cached[0], f"{details}_write": calling.cached[1]}
+    if calling.finish:
+        facts["llm.finish_reason"] = calling.finish
     for number, message in enumerate(calling.history):
         facts |= _oi_message(f"llm.input_messages.{number}.message", message)
     if calling.answer is not None:

@@ -112,4 +112,4 @@ def test_the_command_writes_a_file_that_loads(tmp_path: Path, capsys: pytest.Cap
         main(["calibrate", samples, "--assume-good", "--per-agent", "--alpha", "0.2", "--out", str(tmp_path / "p")])
         == 0
     )
-    assert [p.name for p in (tmp_path / "p").iterdir()] == ["summariser.toml"]
+    assert "summariser.toml" in {p.name for p in (tmp_path / "p").iterdir()}
