@@ -39,6 +39,8 @@ class Call:
     ran: bool = True
     declared: bool = True
     rejected: str | None = None
+    seconds: float | None = 0.5
+    """How long it took; None: it has not ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,10 @@ class Turn:
     more_tools: tuple[str, ...] = ()
     """Tools declared in this request beside those of the run."""
     thinking: str = ""
+    seconds: float = 1.0
+    """How long the model call took."""
+    retries: int | None = None
+    """How often the client sent the request again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,8 @@ class Case:
     """Whether requests say which tools there are."""
     only: frozenset[str] = field(default=frozenset(DIALECTS))
     """Dialects in which it can be told."""
+    schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """JSON Schema of the input, by tool; the others are declared without one."""
 
     def expected(self) -> list[Found]:
         """`finds`, spelled out."""
@@ -122,7 +130,7 @@ class Case:
 
     def traces(self, dialect: str = "gen_ai") -> TracesData:
         """The spans, as a producer of that dialect would have written them."""
-        return render([_speaking(run, self.name, self.declares) for run in self.runs()], dialect, self.name)
+        return render([_speaking(run, self) for run in self.runs()], dialect, self.name)
 
     def trace_ids(self) -> list[str]:
         """Trace ids of its runs, in order."""
@@ -154,10 +162,11 @@ def tool_call(
     error: str | None = None,
     ran: bool = True,
     declared: bool = True,
+    seconds: float | None = 0.5,
 ) -> Call:
     """A turn that asked for one tool. `error` is the error type of a flagged failure; `ran=False` leaves out the tool's
-    span; `declared=False` makes up a tool."""
-    return Call(name, {} if arguments is None else arguments, result, error, ran, declared)
+    span; `declared=False` makes up a tool; `seconds=None` leaves it pending."""
+    return Call(name, {} if arguments is None else arguments, result, error, ran, declared, None, seconds)
 
 
 def rejected_call(name: str, arguments: Any = None, result: Any = "refused", *, why: str = "blocked") -> Call:
@@ -188,9 +197,9 @@ def user(text: str) -> User:
     return User(text)
 
 
-def model_error(kind: str, message: str) -> Turn:
-    """A model call that failed."""
-    return Turn(error=(kind, message))
+def model_error(kind: str, message: str, **facts: Any) -> Turn:
+    """A model call that failed. `facts` as in `Turn`."""
+    return Turn(error=(kind, message), **facts)
 
 
 def agent_run(
@@ -208,7 +217,7 @@ def agent_run(
 # --- a script, with its history -----------------------------------------------------------------------------------------
 
 
-def _speaking(run: Run, name: str, declares: bool) -> Speaking:
+def _speaking(run: Run, case: Case) -> Speaking:
     """The turns of a run with the messages that each request held."""
     turns = [entry if not isinstance(entry, Call) else Turn((entry,)) for entry in run.script]
     declared = sorted({c.name for t in turns if isinstance(t, Turn) for c in t.calls if c.declared}) or ["nothing"]
@@ -241,13 +250,16 @@ def _speaking(run: Run, name: str, declares: bool) -> Speaking:
                 cached=entry.cached,
                 pause_seconds=entry.pause_seconds,
                 system=entry.system,
-                declared=sorted({*declared, *entry.more_tools}) if declares else None,
+                declared=sorted({*declared, *entry.more_tools}) if case.declares else None,
+                seconds=entry.seconds,
+                retries=entry.retries,
             )
         )
         if entry.error is None:
             history = [*history, answer]
             history += [{"role": "tool", "parts": [_answered(i, c)]} for i, c in calls]
-    return Speaking(run.agent or name, callings, declared if declares else None, run.ended, run.facts)
+    said = declared if case.declares else None
+    return Speaking(run.agent or case.name, callings, said, run.ended, run.facts, case.schemas)
 
 
 def _words(text: str) -> dict[str, Any]:

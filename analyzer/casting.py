@@ -36,6 +36,8 @@ class Calling:
     pause_seconds: float = 0.0
     system: str | None = None
     declared: list[str] | None = None
+    seconds: float = 1.0
+    retries: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Speaking:
     declared: list[str] | None
     ended: bool
     facts: Mapping[str, Any] = field(default_factory=dict)
+    schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """JSON Schema of the input, by tool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ def _spans(run: Speaking, seed: str, number: int, words: Dialect) -> list[Span]:
     for place, calling in enumerate(run.turns, 1):
         start += int(calling.pause_seconds * 1e9)
         at = start + place * _TURN_NS
+        answered = at + _ns(calling.seconds)
+        facts = words.model(replace(run, declared=calling.declared), calling)
         own = _id(8, seed, number, place)
         status, events = _flag(calling.error)
         out.append(
@@ -82,8 +88,8 @@ def _spans(run: Speaking, seed: str, number: int, words: Dialect) -> list[Span]:
                 root,
                 f"chat {calling.model}",
                 at,
-                at + _TURN_NS // 2,
-                words.model(replace(run, declared=calling.declared), calling),
+                answered,
+                facts | {"http.request.resend_count": calling.retries},
                 status,
                 events,
             )
@@ -91,9 +97,11 @@ def _spans(run: Speaking, seed: str, number: int, words: Dialect) -> list[Span]:
         for position, (call_id, call) in enumerate(calling.calls):
             if words.tool is None or not call.ran:
                 continue
-            begins = at + _TURN_NS // 2 + (position + 1) * 1_000_000
+            begins = answered + (position + 1) * 1_000_000
             status, events = _flag((call.error, str(call.result)) if call.error else None)
             facts = words.tool(call_id, call)
+            if call.seconds is None:
+                facts = {**facts, sc.PENDING: True}
             if call.rejected:
                 # As our own runner writes it, whoever recorded the rest of the run.
                 status, facts = Status(2, str(call.result)), {**facts, sc.REJECTED: call.rejected}
@@ -104,12 +112,14 @@ def _spans(run: Speaking, seed: str, number: int, words: Dialect) -> list[Span]:
                     root,
                     f"execute_tool {call.name}",
                     begins,
-                    begins + 500_000_000,
+                    0 if call.seconds is None else begins + _ns(call.seconds),
                     facts,
                     status,
                     events,
                 )
             )
+        longest = max((c.seconds for _, c in calling.calls if c.ran and c.seconds is not None), default=0.0)
+        start += max(0, _ns(calling.seconds - 1)) + max(0, _ns(longest - 0.5))
     end = start + (len(run.turns) + 1) * _TURN_NS
     facts = words.agent(run) | ({} if run.ended else {sc.PENDING: True}) | dict(run.facts)
     return [_span(trace, root, "", f"invoke_agent {run.agent}", begin, end if run.ended else 0, facts, None, []), *out]
@@ -138,6 +148,10 @@ def _span(
         events,
         status,
     )
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1_000_000_000)
 
 
 def _flag(error: tuple[str, str] | None) -> tuple[Status | None, list[Event]]:
@@ -208,7 +222,9 @@ def _definitions(run: Speaking) -> str | None:
     return (
         None
         if run.declared is None
-        else _json([{"type": "function", "name": name, "parameters": {}} for name in run.declared])
+        else _json(
+            [{"type": "function", "name": name, "parameters": run.schemas.get(name, {})} for name in run.declared]
+        )
     )
 
 
@@ -264,6 +280,8 @@ def _old_model(run: Speaking, calling: Calling) -> dict[str, Any]:
         facts |= _numbered("gen_ai.completion.0", calling.answer)
     for number, name in enumerate(run.declared or ()):
         facts[f"llm.request.functions.{number}.name"] = name
+        if name in run.schemas:
+            facts[f"llm.request.functions.{number}.parameters"] = _json(run.schemas[name])
     return facts
 
 
@@ -316,7 +334,7 @@ def _oi_model(run: Speaking, calling: Calling) -> dict[str, Any]:
     if calling.answer is not None:
         facts |= _oi_message("llm.output_messages.0.message", calling.answer)
     for number, name in enumerate(run.declared or ()):
-        facts[f"llm.tools.{number}.tool.json_schema"] = _json({"name": name, "input_schema": {}})
+        facts[f"llm.tools.{number}.tool.json_schema"] = _json({"name": name, "input_schema": run.schemas.get(name, {})})
     return facts
 
 

@@ -9,7 +9,20 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
-from analyzer.commands import alerts, app, calibrate, check, checklist, demo, detectors, exits, load, replay, reviews
+from analyzer.commands import (
+    alerts,
+    app,
+    calibrate,
+    check,
+    checklist,
+    demo,
+    detectors,
+    diff,
+    exits,
+    load,
+    replay,
+    reviews,
+)
 from analyzer.report.clean import one_line
 from instrument.errors import FlyballError
 
@@ -22,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--version", action="version", version=f"flyball {metadata.version('flyball')}")
     commands = whole.add_subparsers(metavar="COMMAND", required=True)
-    for command in (check, load, detectors, replay, calibrate, checklist, app, demo, alerts, reviews):
+    for command in (check, load, detectors, replay, calibrate, diff, checklist, app, demo, alerts, reviews):
         command.register(commands)
     return whole
 

@@ -1,7 +1,8 @@
 """What guarding a run costs, and that it does not grow with the run. Usage: python -m benchmarks.guards [turns]
 
 A run of 1,000 turns through our own loop. Its model and its tool answer from memory and at once, so that what is left is guards,
-accounting, sizes, and spans in the journal; each turn makes a call that was not made before. And the guards alone, without loop, money and record.
+accounting, sizes, and spans in the journal; each turn makes a call that is new.
+And the guards alone, without loop, money and record.
 Wall-clock time of a turn: from one request to the next.
 """
 

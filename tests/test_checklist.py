@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from analyzer.alerts.prometheus import RULES_FILE, generate
 from analyzer.cases import Case, agent_run, rejected_call, says, tool_call
@@ -18,7 +19,7 @@ from analyzer.run import judge
 from analyzer.samples import samples_folder
 from instrument import semconv
 from instrument.errors import FlyballError
-from instrument.otlp import TracesData, attributes
+from instrument.otlp import Event, TracesData, attributes
 from instrument.policy import Context, Cost, Guards, Loops, Policy, Review
 from instrument.store.connect import in_memory
 from instrument.store.load import Loader
@@ -44,7 +45,6 @@ def runs(policy: Policy | None = BEST, **facts: Any) -> Seen:
     """Ten runs, all under one policy unless told otherwise."""
     given = {
         "runs": 10,
-        "users_known": 10,
         "policies": ((policy, 10),),
         "model_calls": 40,
         "measured_calls": 40,
@@ -138,7 +138,7 @@ def test_a_policy_that_cannot_be_read_proves_nothing() -> None:
     assert states(of(runs(None)))["step_limit"] == OPEN
     checklist = of(runs(policies=((BEST, 9), (None, 1))))
     assert states(checklist)["step_limit"] == PARTLY
-    assert "1 guarded run did not record their policy" in said(checklist, "step_limit")
+    assert "the policy of 1 guarded run is not known" in said(checklist, "step_limit")
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def test_a_made_up_tool_that_reached_the_agents_code_was_not_checked() -> None:
 
 
 def test_a_budget_per_user_needs_users() -> None:
-    assert states(of(runs(users_known=9)))["budgets"] == PARTLY
-    assert "1 run of no known user" in said(of(runs(users_known=9)), "budgets")
+    assert states(of(runs(anonymous=1)))["budgets"] == PARTLY
+    assert "1 run of no known user" in said(of(runs(anonymous=1)), "budgets")
 
 
 def test_a_window_that_overflowed_all_the_same_is_half_met() -> None:
@@ -237,6 +237,31 @@ def test_trouble_counts_only_in_runs_that_nobody_guarded() -> None:
     assert _seen(loop).troubled == {"repeated_call": 1}
     assert _seen(loop, policy="{}").troubled == {}
     assert _seen(loop, policy="{}").policies == ((Policy(), 1),)
+
+
+def test_the_sdks_own_loop_below_a_guarded_run_is_no_run_that_nobody_guards() -> None:
+    inner = Case("inner", [*[tool_call("ls", {}, "a")] * 5, DONE], []).traces()
+    spans = inner.resourceSpans[0].scopeSpans[0].spans
+    outer = replace(spans[0], spanId="f" * 16, attributes=[*spans[0].attributes, *attributes({semconv.POLICY: "{}"})])
+    con = in_memory()
+    loader = Loader(con)
+    spans[0].parentSpanId = outer.spanId
+    spans.append(outer)
+    loader.add(inner, "inner")
+    loader.finish()
+    seen = seen_in(con, judge(con))
+    assert (seen.runs, seen.guarded, seen.troubled) == (1, 1, {})
+
+
+def test_a_run_with_a_guards_actions_is_under_its_guard_wherever_that_is_recorded() -> None:
+    traces = Case("inner", [*[tool_call("ls", {}, "a")] * 5, DONE], []).traces()
+    traces.resourceSpans[0].scopeSpans[0].spans[-1].events.append(Event(semconv.GUARD_EVENT))
+    con = in_memory()
+    loader = Loader(con)
+    loader.add(traces, "inner")
+    loader.finish()
+    seen = seen_in(con, judge(con))
+    assert (seen.runs, seen.guarded, seen.troubled) == (0, 0, {})
 
 
 def test_an_empty_store_shows_nothing() -> None:

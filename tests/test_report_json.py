@@ -28,7 +28,7 @@ def test_the_document_has_the_promised_fields() -> None:
     )
     document = strictly(as_json(report))
     assert isinstance(document, dict)
-    assert list(document) == ["findings", "outcomes", "issues", "totals"]
+    assert list(document) == ["findings", "outcomes", "issues", "totals", "guard_actions", "stops"]
     [finding] = document["findings"]
     assert {"detector", "severity", "confidence", "trace_id", "run_id", "span_ids", "first_step", "last_step"} < set(
         finding

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analyzer.checklist.points import Checklist, Point, checked
 from analyzer.checklist.seen import Seen, seen_in, seen_of_policy
-from analyzer.checklist.shown import Shown, shown
-from analyzer.checklist.state import State
+from analyzer.checklist.shown import shown
+from analyzer.checklist.state import Shown, State
 
 __all__ = ["Checklist", "Point", "Seen", "Shown", "State", "checked", "seen_in", "seen_of_policy", "shown"]

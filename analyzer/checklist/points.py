@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from analyzer.checklist.seen import Seen
-from analyzer.checklist.shown import Shown
-from analyzer.checklist.state import Found, State
+from analyzer.checklist.state import Found, Shown, State
 from analyzer.report.amounts import counted, duration, money, share
 from instrument.policy import Policy
 
@@ -119,7 +118,7 @@ def _by_policy(seen: Seen, grade: Callable[[Policy], Graded], trouble: Iterable[
     evidence = [f"{words} (on {runs:,} of {counted(seen.runs, 'run')})" for words, runs in told.items()]
     unsaid = sum(runs for policy, runs in seen.policies if policy is None)
     if unsaid:
-        evidence.append(f"{counted(unsaid, 'guarded run')} did not record their policy")
+        evidence.append(f"the policy of {counted(unsaid, 'guarded run')} is not known")
     bare, hits = seen.runs - seen.guarded, _troubled(seen, trouble)
     if bare:
         evidence.append(f"{counted(bare, 'run')} under no guard{hits}")
@@ -238,11 +237,11 @@ def _budgets(seen: Seen) -> Found:
     )
     if seen.runs is None:
         return state, evidence
-    unpriced, anonymous = seen.model_calls - seen.priced_calls, seen.runs - seen.users_known
+    unpriced = seen.model_calls - seen.priced_calls
     more = [f"{counted(unpriced, 'model call')} of unknown cost: no budget counts them fully"] if unpriced else []
     by_user = any(p is not None and p.cost.user_day_limit_usd is not None for p, _ in seen.policies)
-    if by_user and anonymous:
-        more.append(f"{counted(anonymous, 'run')} of no known user")
+    if by_user and seen.anonymous:
+        more.append(f"{counted(seen.anonymous, 'run')} of no known user")
         state = State.PARTLY if state == State.YES else state
     return state, (*evidence, *more)
 

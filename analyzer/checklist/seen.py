@@ -52,8 +52,8 @@ class Seen:
     dearest_run_usd: float | None = None
     dearest_day_usd: float | None = None
     """Most that one known user cost in one UTC day."""
-    users_known: int = 0
-    """Runs that say on whose behalf they ran."""
+    anonymous: int = 0
+    """Runs that do not say on whose behalf they ran."""
 
     @property
     def guarded(self) -> int:
@@ -64,7 +64,7 @@ class Seen:
 _COUNTS = f"""
 SELECT
     (SELECT count(*) FROM spans WHERE step = 0) AS runs,
-    (SELECT count(*) FROM spans WHERE step = 0 AND user_id IS NOT NULL) AS users_known,
+    (SELECT count(*) FROM spans WHERE step = 0 AND user_id IS NULL) AS anonymous,
     (SELECT coalesce(max(turn), 0) FROM spans) AS longest_turns,
     count(*) AS model_calls,
     count(coalesce(input_tokens, output_tokens)) AS measured_calls,
@@ -97,6 +97,18 @@ WHERE a.action = 'stop' AND NOT a.observed
 """
 
 
+# The SDK's own loop (`tool_runner`) is an agent span, and so a run: below the run that guards it, or beside it with the guard's actions.
+_WITHIN = """
+SELECT run_id FROM guard_actions JOIN spans USING (span_key)
+WHERE run_key NOT IN (SELECT run_key FROM guarded_runs JOIN spans USING (span_key))
+UNION
+SELECT s.run_id FROM spans s
+JOIN (SELECT trace_id, span_id FROM guarded_runs JOIN spans USING (span_key)) g
+    ON g.trace_id = s.trace_id AND g.span_id = s.parent_span_id
+WHERE s.kind = 'agent' AND s.duplicate_of IS NULL AND s.span_key NOT IN (SELECT span_key FROM guarded_runs)
+"""
+
+
 def seen_of_policy(policy: Policy) -> Seen:
     """Nothing but a policy: what it would do."""
     return Seen(policies=((policy, 0),))
@@ -108,11 +120,13 @@ def seen_in(con: duckdb.DuckDBPyConnection, report: Report) -> Seen:
     facts: dict[str, Any] = {}
     for sql in (_COUNTS, _CALLS, _DEAREST):
         facts |= con.sql(sql).pl().row(0, named=True)
+    within = {run_id for (run_id,) in con.execute(_WITHIN).fetchall()}
+    facts["runs"] -= len(within)
     rejected = con.execute("SELECT rejected, count(*) FROM spans WHERE rejected IS NOT NULL GROUP BY ALL").fetchall()
     ((answered,),) = con.execute(_ANSWERED).fetchall()
     return Seen(
         policies=_policies(guarded),
-        troubled=_troubled(report.findings, set(guarded["run_id"])),
+        troubled=_troubled(report.findings, set(guarded["run_id"]) | within),
         actions=Counter((a.guard, a.action) for a in report.guard_actions if not a.observed),
         stopped=guarded.filter(pl.col("stop_reason").is_not_null(), pl.col("stop_reason") != COMPLETED).height,
         answered=answered,

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from analyzer.alerts.prometheus import RULES_FILE, generate
-from analyzer.checklist.state import Found, State
+from analyzer.checklist.state import Found, Shown, State
 from analyzer.report.amounts import counted
 from instrument.errors import FlyballError
 from instrument.policy import Policy
 
 _ALL: Final = frozenset({"check_all_failure_modes", "FAILURE_MODES"})
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """Points 8 and 9."""
-
-    tests: Found
-    alerts: Found
 
 
 def shown(policy: Policy, *, tests: Path | None = None, alerts: Path | None = None) -> Shown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -17,3 +18,11 @@ class State(StrEnum):
 
 Found = tuple[State, tuple[str, ...]]
 """A state and its evidence, a sentence each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the user has shown beside the runs."""
+
+    tests: Found
+    alerts: Found

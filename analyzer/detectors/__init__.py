@@ -7,11 +7,29 @@ from typing import Final
 
 from rapidfuzz import process
 
-from analyzer.detectors import context_growth, cost_outlier, error_cascade, repeated_call, repeated_output, unknown_tool
+from analyzer.detectors import (
+    call_cycle,
+    context_growth,
+    cost_outlier,
+    error_cascade,
+    near_repeat,
+    repeated_call,
+    repeated_output,
+    unknown_tool,
+)
 from analyzer.detectors.detector import Detector
 from instrument.errors import FlyballError
 
-_ROOMS: Final = (error_cascade, repeated_call, context_growth, unknown_tool, repeated_output, cost_outlier)
+_ROOMS: Final = (
+    error_cascade,
+    repeated_call,
+    call_cycle,
+    near_repeat,
+    context_growth,
+    unknown_tool,
+    repeated_output,
+    cost_outlier,
+)
 
 DETECTORS: Final[Mapping[str, Detector]] = {room.DETECTOR.slug: room.DETECTOR for room in _ROOMS}
 """In the order of the failure modes."""

@@ -163,7 +163,13 @@ class Run:
         self._spans.put(span)
 
     def _put(
-        self, name: str, kind: int, values: Mapping[str, Any], start_ns: int | None, end_ns: int | None, error: str | None
+        self,
+        name: str,
+        kind: int,
+        values: Mapping[str, Any],
+        start_ns: int | None,
+        end_ns: int | None,
+        error: str | None,
     ) -> None:
         self._steps += 1
         span = self._span(_digest(f"{self._name}\0{self._steps}", 8), name, kind, values, error)
@@ -212,12 +218,20 @@ def written(value: Any) -> str | None:
     return value if value is None or isinstance(value, str) else dumps(value)
 
 
+def outcome(success: bool | None, *, score: float | None = None, reason: str | None = None) -> dict[str, Any]:
+    """Attributes of an agent span that say how its run ended, as far as the log does."""
+    word = None if success is None else "success" if success else "failure"
+    return {OUTCOME: word, OUTCOME_SCORE: score, OUTCOME_REASON: reason}
+
+
 def reported(cost_usd: float | None) -> dict[str, Any]:
     """The price of a model call as the log has it. None and 0 (what logs write for a model without a price) say nothing."""
     return {semconv.COST_USD: cost_usd, COST_SOURCE: "reported"} if cost_usd else {}
 
 
-def inferred(kind: str, source: str, message: str, count: int, remedy: str = "nothing to do; the format does not say more") -> Issue:
+def inferred(
+    kind: str, source: str, message: str, count: int, remedy: str = "none; the format does not say more"
+) -> Issue:
     """Something that the log does not say and that was worked out, or stays unknown."""
     return Issue(kind=kind, source=source, message=message, remedy=remedy, count=count, error=False)
 

@@ -7,9 +7,11 @@ from typing import Final
 from analyzer.readers.attribute_map import ATTRIBUTE_MAP
 from analyzer.readers.format import Format
 from analyzer.readers.js_spans import JS_SPANS
+from analyzer.readers.mini_swe_agent import MINI_SWE_AGENT
 from analyzer.readers.otlp_json import OTLP_JSON
+from analyzer.readers.tau2 import TAU2
 
-FORMATS: Final[tuple[Format, ...]] = (OTLP_JSON, JS_SPANS, ATTRIBUTE_MAP)
+FORMATS: Final[tuple[Format, ...]] = (OTLP_JSON, JS_SPANS, ATTRIBUTE_MAP, TAU2, MINI_SWE_AGENT)
 
 
 def format_of(head: bytes) -> Format | None:

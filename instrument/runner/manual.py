@@ -56,6 +56,7 @@ _NO_ANSWER: Final = frozenset({StopReason.UNKNOWN_PRICE, StopReason.REVIEW_PENDI
 """Stops after which the model is not asked again."""
 _GO_ON: Final = "Your answer was cut off. Go on exactly where it stopped."
 _CALL_CUT: Final = "Your tool call was cut off at the token limit and did not run. Make it again, shorter if you can."
+_CLIENTS: Final = frozenset({"anthropic", "httpx", "httpx2"})
 _MOST_CALLS: Final = 256
 """Calls whose results the host never sends back are forgotten from here on, the oldest first."""
 
@@ -162,7 +163,7 @@ class GuardedRun:
         run, sent = self.run, self._sent
         self._sent = None
         if sent is not None:
-            self.broke(sent, raised)
+            self.broke(sent, raised if _of_a_request(raised) else None)
         if run.stop is None:
             run.stop = self._ended_by(raised)
         run.describe()
@@ -516,6 +517,8 @@ class GuardedRun:
             return StopReason(self._stop.guard)
         if raised is None:
             return self._left_as
+        if isinstance(raised, RunStopped):  # of a run inside, and nobody minded
+            return StopReason(raised.stop_reason)
         if self._error is None or not isinstance(raised, Exception):
             return StopReason.CANCELLED
         return StopReason.CONTEXT_OVERFLOW if compaction.overflow(self._error) else StopReason.MODEL_ERROR
@@ -548,6 +551,11 @@ class GuardedRun:
 
 run = GuardedRun
 """What `instrument.run(...)` is."""
+
+
+def _of_a_request(error: BaseException | None) -> bool:
+    """Whether an exception comes from a client, and not from the host's own code."""
+    return type(error).__module__.partition(".")[0] in _CLIENTS
 
 
 def _since_answer(messages: Sequence[Any]) -> list[Any]:

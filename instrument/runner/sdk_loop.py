@@ -36,7 +36,6 @@ class ToolRunner:
     def __init__(self, client: Any, run: GuardedRun, tools: Iterable[Any], arguments: dict[str, Any]) -> None:
         self.run = run
         self._client, self._tools, self._arguments = guard(client), list(tools), arguments
-        self._last: Any = None
 
     @property
     def result(self) -> RunResult:
@@ -44,16 +43,17 @@ class ToolRunner:
         return self.run.result
 
     def __iter__(self) -> Iterator[Any]:
-        runner = self._client.beta.messages.tool_runner(**self._given(_Tool))
-        steps = iter(runner)
+        given: dict[str, Any] | None = self._given(_Tool)
         try:
-            while True:
-                with self._inside():
-                    self._last = next(steps, None)
-                if self._last is None:
-                    break
-                yield self._last
-                self._speak(runner)
+            while given is not None:
+                steps = iter(self._client.beta.messages.tool_runner(**given))
+                while True:
+                    with self._inside():
+                        message = next(steps, None)
+                    if message is None:
+                        break
+                    yield message
+                given = self._continued(given)
         except RunStopped:  # after the final answer there is nothing more to ask
             pass
         except BaseException as e:
@@ -62,16 +62,17 @@ class ToolRunner:
         self.run.close(None)
 
     async def __aiter__(self) -> AsyncIterator[Any]:
-        runner = self._client.beta.messages.tool_runner(**self._given(_AsyncTool))
-        steps = aiter(runner)
+        given: dict[str, Any] | None = self._given(_AsyncTool)
         try:
-            while True:
-                with self._inside():
-                    self._last = await anext(steps, None)
-                if self._last is None:
-                    break
-                yield self._last
-                self._speak(runner)
+            while given is not None:
+                steps = aiter(self._client.beta.messages.tool_runner(**given))
+                while True:
+                    with self._inside():
+                        message = await anext(steps, None)
+                    if message is None:
+                        break
+                    yield message
+                given = self._continued(given)
         except RunStopped:
             pass
         except BaseException as e:
@@ -97,11 +98,10 @@ class ToolRunner:
         # Whole conversations: the guards look at the messages that are sent, and an increment shows them nothing.
         return {"thread": False, **self._arguments, "tools": [_guarded(tool, kind) for tool in self._tools]}
 
-    def _speak(self, runner: Any) -> None:
-        """The SDK's loop ends with an answer that asks for no tool. Where guards have something to say to it, it goes on."""
+    def _continued(self, given: dict[str, Any]) -> dict[str, Any] | None:
+        """The SDK's loop ends with any answer that asks for no tool. Where guards have something to say to it, another one goes on."""
         spoken = self.run.spoken()
-        if spoken is not None:
-            runner.append_messages(self._last, spoken)
+        return None if spoken is None else {**given, "messages": [*self.run.result.messages, spoken]}
 
     @contextmanager
     def _inside(self) -> Iterator[None]:

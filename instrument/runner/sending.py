@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from instrument import compaction
 from instrument.guards.facts import Intervention
+from instrument.messages import is_blank
 from instrument.runner.asking import Asking
 from instrument.runner.calling import failed
 from instrument.runner.declared import Declared
@@ -171,14 +172,25 @@ def with_words(messages: Sequence[Any], advice: Sequence[str]) -> list[Any]:
 
 
 def plain(messages: Iterable[Any]) -> list[Any]:
-    """The messages with the SDK's own blocks as JSON, so that they can be measured, and without empty answers, which the API refuses."""
-    found = (m if _is_plain(m) else {**m, "content": [_dumped(b) for b in m["content"]]} for m in messages)
+    """The messages with the SDK's own blocks as JSON, so that they can be measured, and without the blank words of the model, which
+    the API has sent and refuses."""
+    found = (m if _is_plain(m) else _made_plain(m) for m in messages)
     return [m for m in found if m.get("content") or m.get("role") != "assistant"]
 
 
 def _is_plain(message: Mapping[str, Any]) -> bool:
     content = message.get("content")
-    return not isinstance(content, (list, tuple)) or all(isinstance(b, dict) for b in content)
+    if not isinstance(content, (list, tuple)):
+        return True
+    spoken = message.get("role") == "assistant"
+    return all(isinstance(b, dict) and not (spoken and is_blank(b)) for b in content)
+
+
+def _made_plain(message: Mapping[str, Any]) -> dict[str, Any]:
+    content = [_dumped(b) for b in message["content"]]
+    if message.get("role") == "assistant":
+        content = [b for b in content if not (isinstance(b, dict) and is_blank(b))]
+    return {**message, "content": content}
 
 
 def _dumped(block: Any) -> Any:

@@ -474,7 +474,10 @@ def empty_answers() -> None:
 
 @drives("stuck.idle_answers")
 def idle_answers() -> None:
-    ended = [play(again("Let me look into the handbook.")(), {"stuck.idle_answers": n, "stuck.output_chars": 900})[1] for n in (1, 3)]
+    ended = [
+        play(again("Let me look into the handbook.")(), {"stuck.idle_answers": n, "stuck.output_chars": 900})[1]
+        for n in (1, 3)
+    ]
     assert [(r.turns, str(r.stop_reason)) for r in ended] == [(1, "completed"), (3, "completed")]
 
 

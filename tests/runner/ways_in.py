@@ -17,6 +17,7 @@ from instrument.policy import Policy
 from instrument.runner.result import RunResult
 from instrument.runner.stop import StopReason
 from instrument.testing import ModelServer, error, text, tool_use
+import contextlib
 
 MODEL = "claude-sonnet-5-5"
 PROMPT: dict[str, Any] = {"role": "user", "content": "What is x?"}
@@ -29,6 +30,7 @@ TOOLS: Any = [
 ]
 MOST_ROUNDS = 60
 """A loop without guards is cut off here."""
+DEFAULT = Policy()
 Tool = Callable[[str], Any]
 Script = Callable[[Mapping[str, Any]], Any]
 Way = Callable[[str, Tool, Policy], RunResult]
@@ -51,7 +53,7 @@ class Failure:
     script: Script
     stop: StopReason
     tool: Tool = lambda q: f"nothing about {q}"
-    policy: Policy = Policy()
+    policy: Policy = DEFAULT
 
 
 def closing(body: Mapping[str, Any]) -> bool:
@@ -149,7 +151,7 @@ def naive(ask: Callable[[list[Any]], Any], tool: Tool) -> None:
     for _ in range(MOST_ROUNDS):
         reply = ask(messages)
         messages.append({"role": "assistant", "content": reply.content})
-        if not reply.content:
+        if not any(block.type == "tool_use" or block.text for block in reply.content):
             messages.append({"role": "user", "content": "Go on."})
             continue
         results = [answer(block, tool) for block in reply.content if block.type == "tool_use"]
@@ -233,10 +235,8 @@ def sdk(url: str, tool: Tool, policy: Policy) -> RunResult:
         loop = instrument.tool_runner(
             client, policy, tools=[beta_tool(search)], model=MODEL, max_tokens=600, messages=[PROMPT]
         )
-        try:
+        with contextlib.suppress(anthropic.APIError):
             loop.until_done()
-        except anthropic.APIError:
-            pass
         return loop.result
 
 
@@ -256,10 +256,8 @@ def sdk_async(url: str, tool: Tool, policy: Policy) -> RunResult:
             loop = instrument.tool_runner(
                 client, policy, tools=[beta_async_tool(search)], model=MODEL, max_tokens=600, messages=[PROMPT]
             )
-            try:
+            with contextlib.suppress(anthropic.APIError):
                 await loop.auntil_done()
-            except anthropic.APIError:
-                pass
             return loop.result
 
     return asyncio.run(main())
@@ -268,7 +266,7 @@ def sdk_async(url: str, tool: Tool, policy: Policy) -> RunResult:
 def decorated(url: str, tool: Tool, policy: Policy) -> RunResult:
     """`@agent(policy=...)` and `@tool`, around a loop that knows nothing of it; a guarded client tells of the model."""
     found: list[Any] = []
-    search = instrument.tool(name="search")(lambda q: tool(q))
+    search = instrument.tool(name="search")(tool)
 
     @instrument.agent(policy=policy)
     def agent() -> None:
@@ -276,10 +274,8 @@ def decorated(url: str, tool: Tool, policy: Policy) -> RunResult:
         with client_of(url) as client:
             naive(plainly(instrument.guard(client)), search)
 
-    try:
+    with contextlib.suppress(instrument.RunStopped, anthropic.APIError):
         agent()
-    except (instrument.RunStopped, anthropic.APIError):
-        pass
     result: RunResult = found[0].result
     return result
 
@@ -287,7 +283,7 @@ def decorated(url: str, tool: Tool, policy: Policy) -> RunResult:
 def decorated_model(url: str, tool: Tool, policy: Policy) -> RunResult:
     """Everything through decorators, the model too: its requests are seen by nobody."""
     found: list[Any] = []
-    search = instrument.tool(name="search")(lambda q: tool(q))
+    search = instrument.tool(name="search")(tool)
 
     @instrument.agent(policy=policy)
     def agent() -> None:
@@ -295,10 +291,8 @@ def decorated_model(url: str, tool: Tool, policy: Policy) -> RunResult:
         with client_of(url) as client:
             naive(instrument.model(name=MODEL)(plainly(client)), search)
 
-    try:
+    with contextlib.suppress(instrument.RunStopped, anthropic.APIError):
         agent()
-    except (instrument.RunStopped, anthropic.APIError):
-        pass
     result: RunResult = found[0].result
     return result
 

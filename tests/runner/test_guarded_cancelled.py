@@ -1,0 +1,182 @@
+"""Runs whose caller goes away: nothing stays reserved, held or open, and the record says so."""
+
+from __future__ import annotations
+
+import _thread
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, closing
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import pytest
+
+import instrument
+from instrument import semconv
+from instrument.budget import Budget
+from instrument.ledger import Ledger, open_ledger
+from instrument.runner.events import Ended, TextDelta, ToolStarted, TurnStarted
+from instrument.runner.guarded import GuardedRunner
+from instrument.runner.run import Run, active
+from instrument.testing import ModelServer, delayed, slow, text
+from tests.recorded_lines import spans_in
+from tests.runner.in_memory import MODEL
+from tests.runner.playing import call, policy
+
+FIELDS = {"cost.user_day_limit_usd": 1.0}
+LONG = "the handbook says a lot about that " * 40
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with closing(open_ledger(tmp_path / "flyball.ledger")) as made:
+        yield made
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "traces.duckdb"
+    with instrument.record(path, checkpoint_seconds=None):
+        yield path
+
+
+@pytest.fixture
+def around() -> Iterator[Budget]:
+    """The budget of a run around, such as that of an agent whose tool has started this one."""
+    run = Run(policy({"cost.run_limit_usd": 5.0}), name="outer", model=MODEL)
+    token = active.set(run)
+    yield run.budget
+    active.reset(token)
+
+
+def settings(ledger: Ledger, **more: Any) -> dict[str, Any]:
+    return {"model": MODEL, "policy": policy(FIELDS), "ledger": ledger, "user_id": "ann", **more}
+
+
+def hang() -> str:
+    """Hangs."""
+    threading.Event().wait(0.3)
+    return "late"
+
+
+async def hang_async() -> str:
+    """Hangs."""
+    await asyncio.sleep(30)
+    return "late"
+
+
+def left(ledger: Ledger, around: Budget) -> tuple[float, int]:
+    """Reserved and held, US dollars and billionths of one."""
+    return ledger.spent(ledger.account("ann")).reserved_usd, around.held_nano
+
+
+def ends(database: Path) -> set[str]:
+    """Stop reasons on record; fails where a span is open."""
+    ended = spans_in(database)
+    begun = {s["spanId"] for s in spans_in(database, marks=True)}
+    assert begun <= {s["spanId"] for s in ended}
+    return {s["attributes"][semconv.STOP_REASON] for s in ended if semconv.STOP_REASON in s["attributes"]}
+
+
+@pytest.mark.parametrize("until", [TurnStarted, TextDelta, ToolStarted])
+def test_a_stream_that_is_left_early(until: type, ledger: Ledger, database: Path, around: Budget) -> None:
+    script = [slow(text(LONG), 0.01)] if until is TextDelta else [call("hang")]
+    with ModelServer(script) as server, anthropic.Anthropic(api_key="test", base_url=server.url) as client:
+        events = GuardedRunner(client, **settings(ledger, tools=[hang])).stream("What is x?")
+        next(event for event in events if isinstance(event, until))
+        events.close()  # type: ignore[attr-defined]
+    spent = ledger.spent(ledger.account("ann")).settled_usd
+    assert left(ledger, around) == (0, 0)
+    assert ends(database) == {"cancelled"}
+    # What was not sent is not paid; what was, and is not known, is paid at its worst.
+    assert (spent == 0) == (until is TurnStarted)
+    assert around.known == (until is not TextDelta)
+
+
+def test_a_stream_that_is_never_begun_is_no_run(ledger: Ledger, database: Path) -> None:
+    with ModelServer([]) as server, anthropic.Anthropic(api_key="test", base_url=server.url) as client:
+        events = GuardedRunner(client, **settings(ledger)).stream("What is x?")
+        del events
+        assert (server.requests, spans_in(database), spans_in(database, marks=True)) == ((), [], [])
+
+
+@pytest.mark.parametrize("until", [TurnStarted, TextDelta])
+async def test_an_asynchronous_stream_that_is_left_early(
+    until: type, ledger: Ledger, database: Path, around: Budget
+) -> None:
+    with ModelServer([slow(text(LONG), 0.01)]) as server:
+        async with anthropic.AsyncAnthropic(api_key="test", base_url=server.url) as client:
+            async with aclosing(_events(GuardedRunner(client, **settings(ledger)))) as events:
+                async for event in events:
+                    if isinstance(event, until):
+                        break
+            # The model's span too has ended by now, and not when somebody collects it.
+            assert ends(database) == {"cancelled"}
+    assert left(ledger, around) == (0, 0)
+
+
+async def _events(runner: GuardedRunner) -> AsyncIterator[Any]:
+    async with aclosing(runner.astream("What is x?")) as events:
+        async for event in events:
+            yield event
+
+
+@pytest.mark.parametrize("during", ["request", "tool", "thread", "reserving"])
+async def test_a_task_that_is_cancelled(during: str, ledger: Ledger, database: Path, around: Budget) -> None:
+    class Slow:
+        """A ledger that takes its time to reserve."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(ledger, name)
+
+        def reserve(self, *args: Any, **more: Any) -> Any:
+            threading.Event().wait(0.2)
+            return ledger.reserve(*args, **more)
+
+    script = [delayed(text("Late."), 0.5)] if during == "request" else [call("hang_async"), text("Done.")]
+    script = [call("hang"), text("Done.")] if during == "thread" else script
+    with ModelServer(script) as server:
+        async with anthropic.AsyncAnthropic(api_key="test", base_url=server.url) as client:
+            own: Any = Slow() if during == "reserving" else ledger
+            runner = GuardedRunner(client, **settings(own, tools=[hang, hang_async]))
+            task = asyncio.create_task(runner.arun("What is x?"))
+            while during != "reserving" and not server.requests:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.15)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await asyncio.sleep(0.2)
+    assert left(ledger, around) == (0, 0)
+    assert ends(database) == {"cancelled"}
+    spent = ledger.spent(ledger.account("ann")).settled_usd
+    assert (spent == 0) == (during == "reserving")
+
+
+@pytest.mark.parametrize("during", ["request", "tool"])
+def test_ctrl_c(during: str, ledger: Ledger, database: Path, around: Budget) -> None:
+    def interrupt(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with (
+        ModelServer([call("hang"), text("Done.")]) as server,
+        anthropic.Anthropic(api_key="test", base_url=server.url) as client,
+    ):
+        if during == "request":
+            client = client.with_options(middleware=[interrupt])
+        runner = GuardedRunner(client, **settings(ledger, tools=[hang]))
+        if during == "tool":
+            threading.Timer(0.15, _thread.interrupt_main).start()
+        with pytest.raises(KeyboardInterrupt):
+            runner.run("What is x?")
+    assert left(ledger, around) == (0, 0)
+    assert ends(database) == {"cancelled"}
+
+
+def test_a_stream_of_a_run_that_ended_can_be_closed_again(ledger: Ledger) -> None:
+    with ModelServer([text("Done.")]) as server, anthropic.Anthropic(api_key="test", base_url=server.url) as client:
+        events = GuardedRunner(client, **settings(ledger)).stream("What is x?")
+        assert isinstance(list(events)[-1], Ended)
+        events.close()  # type: ignore[attr-defined]
