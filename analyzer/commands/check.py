@@ -47,6 +47,13 @@ def register(commands: Any) -> None:
         help="severity from which the exit status is 1",
     )
     add("--db", metavar="FILE", type=Path, help="database to load PATH into and keep; without PATH, the one to judge")
+    add(
+        "--baseline",
+        metavar="FILE",
+        type=Path,
+        help="findings that are known and accepted: they are not reported and do not count for the exit status",
+    )
+    add("--update-baseline", action="store_true", help="accept all that is found now, and write it to --baseline")
     add("--all", action="store_true", help="every finding and every issue, not only the first of each kind")
     parser.set_defaults(run=run, fail=parser.error)
 
@@ -67,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
     """Prints the report and returns the exit status. Raises `FlyballError`."""
     if not args.paths and args.db is None:
         args.fail("give at least one PATH, or --db FILE")
+    if args.update_baseline and args.baseline is None:
+        args.fail("--update-baseline needs --baseline FILE")
     from analyzer.detectors import chosen
     from analyzer.run import judge
     from instrument.prices import parse_prices
@@ -80,8 +89,22 @@ def run(args: argparse.Namespace) -> int:
     for refusal in refusals:
         print(f"flyball: {refusal}", file=sys.stderr)
     report = replace(report, issues=(*map(_refused, refusals), *issues, *report.issues))
+    if args.baseline is not None:
+        report = _with_baseline(report, args.baseline, update=args.update_baseline)
     _write(report, args)
     return status(report, args.fail_on)
+
+
+def _with_baseline(report: Report, path: Path, *, update: bool) -> Report:
+    """The report without known findings, which are counted on stderr. Raises `BaselineError`."""
+    from analyzer.baseline import only_new, read_baseline, write_baseline
+
+    if update:
+        write_baseline(path, report.findings)
+    left = only_new(report, read_baseline(path))
+    known = len(report.findings) - len(left.findings)
+    print(f"flyball: {known:,} of {len(report.findings):,} findings are known ({path})", file=sys.stderr)
+    return left
 
 
 def status(report: Report, fail_on: str) -> int:

@@ -39,7 +39,9 @@ def records(stream: Stream, sink: Sink) -> Iterator[tuple[int | None, dict[str, 
                 continue
             broken += 1
             if broken <= _SHOWN:
-                message = f"the line is no JSON: {value}" if isinstance(value, ValueError) else "the line is no JSON object"
+                message = (
+                    f"the line is no JSON: {value}" if isinstance(value, ValueError) else "the line is no JSON object"
+                )
                 sink.add_issue(_broken(stream.source, message, line))
     _report(stream.source, sink, broken - _SHOWN)
 
@@ -47,7 +49,9 @@ def records(stream: Stream, sink: Sink) -> Iterator[tuple[int | None, dict[str, 
 def _is_lines(head: bytes) -> bool:
     """A document over many lines has a first line that ends open."""
     first = head.lstrip().split(b"\n", 1)[0].strip()
-    return first.startswith(b"{") and not first.endswith((b"{", b"[", b",")) or (len(head.splitlines()) > 1 and first == b"")
+    return (first.startswith(b"{") and not first.endswith((b"{", b"[", b","))) or (
+        len(head.splitlines()) > 1 and first == b""
+    )
 
 
 def _report(source: str, sink: Sink, further: int) -> None:

@@ -37,7 +37,7 @@ from instrument import semconv
 
 _MARK: Final = re.compile(
     rb'"trajectory"\s*:\s*\[\s*\{\s*"(?:action|observation|response|state|thought|execution_time|query|messages|extra_info)"'
-    rb'|"history"\s*:\s*\[\s*\{\s*"(?:role|content|agent|message_type|is_demo)"'
+    rb'|"history"\s*:\s*\[\s*\{\s*"(?:role|agent|message_type|is_demo)"'
 )
 _TOOL: Final = "bash"
 
@@ -64,7 +64,9 @@ def _state(source: str, sink: Sink, made: Counter[str]) -> None:
     if made["odd"]:
         sink.add_issue(odd_record(source, "messages without a known role were left out", made["odd"]))
     if made["steps"]:
-        sink.add_issue(odd_record(source, "steps of the trajectory are not in its history and were left out", made["steps"]))
+        sink.add_issue(
+            odd_record(source, "steps of the trajectory are not in its history and were left out", made["steps"])
+        )
 
 
 _INFERRED: Final = {

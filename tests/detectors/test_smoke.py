@@ -55,6 +55,12 @@ FAILING = [
         [Found("error_cascade", turns=(1, 4))],
     ),
     Case(
+        "L3: two calls in turn after a prefix",
+        [*_reads(2), *_cycle("a", "b", times=6), _DONE],
+        [Found("call_cycle", turns=(3, 14), severity="error")],
+    ),
+    Case("L4: three calls going round", [*_cycle("a", "b", "c", times=5), _DONE], [Found("call_cycle", turns=(1, 15))]),
+    Case(
         "L5: the same call six times, others in between",
         [e for r in _reads(6) for e in (_SEARCH, r)] + [_DONE],
         [Found("repeated_call", turns=(1, 11))],
@@ -76,6 +82,11 @@ FAILING = [
         [Found("repeated_call", turns=(1, 5))],
     ),
     Case(
+        "L8: a nonce in the arguments",
+        [*[tool_call("search", {"q": "refunds", "nonce": n}, "no results") for n in range(6)], _DONE],
+        [Found("near_repeat", turns=(1, 6), severity="warning")],
+    ),
+    Case(
         "L9: a tool that does not exist, four times",
         [
             _SEARCH,
@@ -93,16 +104,8 @@ FAILING = [
         [Found("repeated_call", turns=(1, 5))],
     ),
 ]
-LATER = [
-    # The classes of these are other detectors' (`call_cycle`, `near_repeat`): until those exist nothing may claim them under another name.
-    Case("L3: two calls in turn after a prefix", [*_reads(2), *_cycle("a", "b", times=6), _DONE], []),
-    Case("L4: three calls going round", [*_cycle("a", "b", "c", times=5), _DONE], []),
-    Case(
-        "L8: a nonce in the arguments",
-        [*[tool_call("search", {"q": "refunds", "nonce": n}, "no results") for n in range(6)], _DONE],
-        [],
-    ),
-]
+LATER: list[Case] = []
+"""Those whose class no detector claims yet."""
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -117,9 +120,10 @@ def test_six_are_healthy_and_ten_are_not(dialect: str) -> None:
 
 
 def test_the_invented_tool_has_its_steps_its_cost_and_the_nearest_name() -> None:
-    (finding,) = judge(FAILING[5].load()).findings
+    (case,) = (c for c in FAILING if c.name.startswith("L9"))
+    (finding,) = judge(case.load()).findings
     assert (finding.first_step, finding.last_step) == (4, 10)
-    con = FAILING[5].load()
+    con = case.load()
     ((cost, tokens),) = con.execute(
         "SELECT sum(cost_usd), sum(input_tokens + output_tokens) FROM spans WHERE turn BETWEEN 2 AND 5"
     ).fetchall()

@@ -85,7 +85,7 @@ class Stage:
 
     def __init__(self) -> None:
         self._script: Callable[[dict[str, Any]], AnyReply] = lambda _: ErrorReply(400, "nobody", "nothing is played")
-        self.server = ModelServer(lambda body: self._script(body))
+        self.server = ModelServer(self._answer)
         self.loop = asyncio.new_event_loop()
 
     def __enter__(self) -> Stage:
@@ -100,6 +100,9 @@ class Stage:
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
         self.server.__exit__(None, None, None)
+
+    def _answer(self, body: dict[str, Any]) -> AnyReply:
+        return self._script(body)
 
     def play(self, way: str, script: Callable[[dict[str, Any]], AnyReply], **settings: Any) -> RunResult:
         """Runs the agent in one of the four ways, and closes it."""

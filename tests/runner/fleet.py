@@ -1,4 +1,4 @@
-"""A process of a fleet: `python -m tests.runner.fleet URL LEDGER RUNS`. Runs agents of one user at the same time, until its day is spent."""
+"""A process of a fleet: `python -m tests.runner.fleet URL LEDGER RUNS`. Runs agents of one user at once, until its day is spent."""
 
 from __future__ import annotations
 

@@ -63,10 +63,7 @@ def play(
         if way in ("run", "stream"):
             with anthropic.Anthropic(api_key="test", base_url=server.url) as client:
                 runner = GuardedRunner(client, **settings)
-                if way == "run":
-                    result = runner.run(prompt, **of_run)
-                else:
-                    result = last(list(runner.stream(prompt, **of_run)))
+                result = runner.run(prompt, **of_run) if way == "run" else last([*runner.stream(prompt, **of_run)])
                 runner.close()
         else:
             result = asyncio.run(_async(way, server.url, settings, prompt, of_run))

@@ -26,7 +26,9 @@ def main() -> None:
             client, model=MODEL, tools=[search], policy=policy(FIELDS), max_tokens=200, ledger=ledger
         )
         result = runner.resume(review_id)
-    print(json.dumps([result.answer, result.stop_reason, result.turns, result.tool_calls, result.cost_at_most_usd]))
+    sys.stdout.write(
+        json.dumps([result.answer, result.stop_reason, result.turns, result.tool_calls, result.cost_at_most_usd])
+    )
 
 
 if __name__ == "__main__":

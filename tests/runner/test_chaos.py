@@ -81,7 +81,7 @@ def test_every_run_ends_inside_its_budget_and_on_record(way: str, stage: Stage, 
 
 
 def _survives(stage: Stage, way: str, api: str, tool: str) -> str:
-    case = f"{way} × {api} × {tool}"
+    case = f"{way}, {api}, {tool}"
     provider = Provider(API_FAULTS[api])
     faulty: Any = TOOL_FAULTS[tool](lookup_async if way.startswith("a") else lookup)
     began = time.monotonic()

@@ -72,7 +72,7 @@ def test_the_day_of_one_user_is_never_overspent_and_the_dead_keep_nothing(place:
     assert sorted(process.returncode for process in fleet) == [-9] + [0] * (PROCESSES - 1)
     assert max(s.settled_nanos + s.reserved_nanos for s in seen) <= LIMIT_USD * 1e9
     assert last.reserved_nanos == 0
-    # All but a request or two was spent; and what the killed process had under way was billed and settled by nobody.
-    assert LIMIT_USD * 0.9 < last.settled_usd <= LIMIT_USD
+    # All but what the dead held until its hold ended was spent; and what they had under way was billed and settled by nobody.
+    assert LIMIT_USD * 0.6 < last.settled_usd <= LIMIT_USD
     under_way = RUNS * 0.006
     assert provider.billed_usd - under_way <= last.settled_usd <= provider.billed_usd + 1e-6

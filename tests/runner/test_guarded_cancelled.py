@@ -164,9 +164,8 @@ def test_ctrl_c(during: str, ledger: Ledger, database: Path, around: Budget) -> 
         ModelServer([call("hang"), text("Done.")]) as server,
         anthropic.Anthropic(api_key="test", base_url=server.url) as client,
     ):
-        if during == "request":
-            client = client.with_options(middleware=[interrupt])
-        runner = GuardedRunner(client, **settings(ledger, tools=[hang]))
+        hit = client.with_options(middleware=[interrupt]) if during == "request" else client
+        runner = GuardedRunner(hit, **settings(ledger, tools=[hang]))
         if during == "tool":
             threading.Timer(0.15, _thread.interrupt_main).start()
         with pytest.raises(KeyboardInterrupt):

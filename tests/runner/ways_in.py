@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,6 @@ from instrument.policy import Policy
 from instrument.runner.result import RunResult
 from instrument.runner.stop import StopReason
 from instrument.testing import ModelServer, error, text, tool_use
-import contextlib
 
 MODEL = "claude-sonnet-5-5"
 PROMPT: dict[str, Any] = {"role": "user", "content": "What is x?"}

@@ -1,0 +1,173 @@
+"""Plain lists of messages as the chat APIs of Anthropic and OpenAI take them: bare, in a request's body, or beside the response to it.
+
+An answer in the list is a model call, known by nothing but its place. Where a response stands beside the messages, that is the one call,
+and the answers before it are history. tau-bench keeps its trajectories in this form too (`traj`), with a reward.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Final
+
+from analyzer.readers import openai_messages
+from analyzer.readers.agent_runs import TASK, Message, Run, Spans, inferred, odd_record, outcome, said, written
+from analyzer.readers.format import Format
+from analyzer.readers.lines import values
+from analyzer.readers.loose import amount, count, dumps, listing, mapping, text
+from analyzer.readers.outline import outline
+from analyzer.readers.sink import Sink
+from analyzer.readers.streams import Stream
+from instrument import genai_messages, semconv
+
+_TALKS: Final = ("role", "[].role", "messages[].role", "[].messages[].role", "[].traj[].role")
+_ROLES: Final = frozenset(("system", "developer", "user", "assistant", "tool", "function"))
+_ANTHROPIC: Final = frozenset(("tool_use", "tool_result", "thinking", "redacted_thinking", "server_tool_use"))
+
+_INFERRED: Final = {
+    "inferred_calls": "the file holds messages only: every answer was taken as one model call, sent all that stands before it",
+    "no_times": "messages have no time: they were put one right after the other, from 1970 on, so that their order is kept",
+    "no_usage": "model calls have no token counts",
+}
+
+
+def _sniff(head: bytes) -> bool:
+    keys = outline(head)
+    return any(place in keys and place.removesuffix("role") + "content" in keys for place in _TALKS)
+
+
+def _read(stream: Stream, sink: Sink) -> None:
+    spans, made = Spans(sink, stream.source, "chat-messages"), Counter[str]()
+    for talk in _talks(values(stream, sink)):
+        if talk is None:
+            made["odd"] += 1
+        else:
+            made += _tell(spans, talk)
+    spans.flush()
+    for kind, message in _INFERRED.items():
+        if made[kind]:
+            sink.add_issue(inferred(kind, stream.source, message, made[kind]))
+    if made["odd"]:
+        sink.add_issue(odd_record(stream.source, "entries that are no messages were left out", made["odd"]))
+
+
+def _talks(found: Iterator[Any]) -> Iterator[dict[str, Any] | None]:
+    """Each list of messages with what stands beside it; None for what holds none. Messages one a line are one list."""
+    alone: list[Any] = []
+    for value in found:
+        if isinstance(value, dict) and value.get("role") in _ROLES:
+            alone.append(value)
+        elif isinstance(value, list) and any(mapping(v).get("role") in _ROLES for v in value):
+            yield {"messages": value}
+        else:
+            yield from _inside(value)
+    if alone:
+        yield {"messages": alone}
+
+
+def _inside(value: Any) -> Iterator[dict[str, Any] | None]:
+    for one in value if isinstance(value, list) else [value]:
+        found = mapping(one)
+        messages = found.get("messages") or found.get("traj") or one
+        listed = isinstance(messages, list) and all(isinstance(m, dict) for m in messages)
+        yield {**found, "messages": messages} if listed and messages else None
+
+
+def _tell(spans: Spans, talk: dict[str, Any]) -> Counter[str]:
+    run = Run(spans, ("chat-messages", dumps(talk)), agent=text(talk.get("agent")) or "agent")
+    return _Talk(run, talk).tell()
+
+
+class _Talk:
+    """One list of messages on its way to a run."""
+
+    def __init__(self, run: Run, talk: dict[str, Any]) -> None:
+        self._run, self._talk, self._made = run, talk, Counter[str]()
+        self._asked: dict[str, tuple[Any, Any]] = {}
+        tools = listing(talk.get("tools"))
+        system = talk.get("system")
+        self._facts = {
+            semconv.REQUEST_MODEL: text(talk.get("model")),
+            semconv.REQUEST_MAX_TOKENS: count(talk.get("max_tokens")),
+            semconv.SYSTEM_INSTRUCTIONS: dumps(genai_messages.parts(system)) if system else None,
+            semconv.TOOL_DEFINITIONS: dumps([_tool(mapping(t)) for t in tools]) if tools else None,
+        }
+
+    def tell(self) -> Counter[str]:
+        """Tells the run all that was said. Returns what had to be inferred or left out."""
+        response = mapping(self._talk.get("response"))
+        for found in map(mapping, self._talk["messages"]):
+            if found.get("role") not in _ROLES:
+                self._made["odd"] += 1
+            elif found["role"] == "assistant" and not response:
+                self._made["inferred_calls"] += 1
+                self._answer(_message(found), {})
+            else:
+                self._heard(_message(found))
+        if response:
+            self._answer(*_response(response))
+        reward = amount(self._talk.get("reward"))
+        ended = outcome(None if reward is None else reward >= 1, score=reward)
+        self._run.end({TASK: written(self._talk.get("task_id")), **ended})
+        return self._made
+
+    def _answer(self, answer: Message, facts: dict[str, Any]) -> None:
+        self._asked |= {str(p["id"]): (p["name"], p["arguments"]) for p in answer["parts"] if p["type"] == "tool_call"}
+        self._run.answer(answer, {**self._facts, **facts})
+        self._made["no_times"] += 1
+        self._made["no_usage"] += semconv.INPUT_TOKENS not in facts
+
+    def _heard(self, message: Message) -> None:
+        """A message that the next request holds. Results in it are those of calls that an answer here asked for."""
+        for part in message["parts"]:
+            asked = self._asked.pop(str(part["id"]), None) if part["type"] == "tool_call_response" else None
+            if asked is not None:
+                self._result(part, *asked)
+        self._run.say(message)
+
+    def _result(self, part: Message, name: Any, arguments: Any) -> None:
+        result = written(part["response"])
+        facts = {
+            semconv.TOOL_CALL_ID: part["id"],
+            semconv.TOOL_ARGUMENTS: written(arguments),
+            semconv.TOOL_RESULT: result,
+        }
+        error = (result or "") if part.get("is_error") is True else None
+        self._run.call(text(name) or "unknown", facts, error=error)
+        self._made["no_times"] += 1
+
+
+def _message(found: dict[str, Any]) -> Message:
+    content = found.get("content")
+    kinds = {k for b in listing(content) if isinstance(k := mapping(b).get("type"), str)}
+    if kinds & _ANTHROPIC:
+        blocks = [b for b in listing(content) if isinstance(b, dict | str)]
+        parts = genai_messages.parts(blocks)
+        only_results = found["role"] == "user" and all(p["type"] == "tool_call_response" for p in parts)
+        return said("tool" if only_results else found["role"], *parts)
+    return openai_messages.message(found)
+
+
+def _response(response: dict[str, Any]) -> tuple[Message, dict[str, Any]]:
+    """Answer and attributes of a response object, of either API."""
+    choices = listing(response.get("choices"))
+    if choices:
+        facts = openai_messages.completion(response)
+        answer = openai_messages.message(mapping(mapping(choices[0]).get("message")))
+        return {**answer, "role": "assistant"}, facts
+    counts = {k: count(v) for k, v in mapping(response.get("usage")).items()}
+    stop = text(response.get("stop_reason"))
+    facts = {
+        semconv.RESPONSE_MODEL: text(response.get("model")),
+        semconv.RESPONSE_ID: text(response.get("id")),
+        semconv.FINISH_REASONS: [stop] if stop else None,
+        **genai_messages.usage(counts),
+    }
+    return _message({"role": "assistant", "content": response.get("content")}), facts
+
+
+def _tool(found: dict[str, Any]) -> dict[str, Any]:
+    return genai_messages.tools([found])[0] if "input_schema" in found else found
+
+
+CHAT_MESSAGES: Final = Format("list of chat messages", _sniff, _read)

@@ -1,0 +1,31 @@
+"""Where which keys stand in a JSON text that may be cut off: enough to tell formats apart whose words are everybody's."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_TOKEN: Final = re.compile(rb'"((?:[^"\\]|\\.)*+)"\s*(:)?|([\[\]{}])')
+_DEEPEST: Final = 6
+
+
+def outline(head: bytes) -> frozenset[str]:
+    """The places of all keys, as `messages[].role` for the key `role` of objects in the list `messages`; at most six levels down.
+
+    Of JSON Lines the places in each line.
+    """
+    places: set[str] = set()
+    open_ones: list[tuple[bool, str]] = []  # whether it is an object, and its place
+    key = ""
+    for name, colon, bracket in _TOKEN.findall(head):
+        in_object, place = open_ones[-1] if open_ones else (False, "")
+        if colon:
+            key = name.decode("utf-8", "replace")
+        within = (f"{place}.{key}" if place else key) if in_object else place
+        if colon and len(open_ones) <= _DEEPEST:
+            places.add(within)
+        elif bracket in (b"{", b"["):
+            open_ones.append((True, within) if bracket == b"{" else (False, f"{within}[]"))
+        elif bracket and open_ones:
+            open_ones.pop()
+    return frozenset(places)
