@@ -407,6 +407,7 @@ def _hashed_tool(call_id: str, call: Any) -> dict[str, Any]:
         sc.CALL_KEY: _hex(sameness.call_key(call.name, call.arguments)),
         sc.LOOSE_CALL_KEY: _hex(sameness.loose_call_key(call.name, call.arguments)),
         sc.RESULT_KEY: _hex(sameness.result_key(call.result)),
+        sc.RESULT_CHARS: len(sameness.result_text(call.result) or ""),
         sc.FAILURE_KIND: sameness.failure_kind(call.error, call.result) if failed else None,
         sc.ERROR_TYPE: call.error,
     }

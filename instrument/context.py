@@ -40,7 +40,8 @@ guarding: ContextVar[GuardedRun | None] = ContextVar("flyball_guarding", default
 
 
 in_tool: ContextVar[str | None] = ContextVar("flyball_in_tool", default=None)
-"""Set inside a tool call of such a run, where what is called is the tool's own affair: the call's name until its function is entered, then ""."""
+"""Set inside a tool call of such a run, where what is called is the tool's own affair: the call's name until its function
+is entered, then ""."""
 
 
 @contextlib.contextmanager

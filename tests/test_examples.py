@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,10 +14,17 @@ from typing import Any
 
 import pytest
 
+from analyzer.cli import main
 from instrument.policy import Policy, load_policy
-from instrument.testing import ModelServer, Usage, text, tool_use
+from instrument.runner.stop import StopReason
+from instrument.testing import ModelServer, text, tool_use
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
+ROOT = EXAMPLES.parents[1]
+PAGES = {
+    path.name: path.read_text("utf-8")
+    for path in (ROOT / "README.md", ROOT / "docs" / "guarding.md", ROOT / "docs" / "budgets.md")
+}
 LONG = "A governor is a device that keeps the speed of an engine steady. " * 8
 
 
@@ -44,7 +52,11 @@ def writer(body: Any) -> Any:
     """Asks its researcher twice, and then writes. The researcher has no tools."""
     if not body.get("tools"):
         return text(LONG)
-    return text("The paragraph.") if len(body["messages"]) > 4 else tool_use("research", {"question": "x" * len(body["messages"])})
+    return (
+        text("The paragraph.")
+        if len(body["messages"]) > 4
+        else tool_use("research", {"question": "x" * len(body["messages"])})
+    )
 
 
 def hanging(body: Any) -> Any:
@@ -91,7 +103,9 @@ CASES = {
         ("3 of 3 guarded runs stopped",),
     ),
     "review": Example(
-        lambda body: text("The report."), ("review_pending rev_", "completed The report."), ("(review_pending)", "1 question")
+        lambda body: text("The report."),
+        ("review_pending rev_", "completed The report."),
+        ("(review_pending)", "1 ask"),
     ),
     "streaming": Example(
         [tool_use("look_up", {"word": "governor"}, text="Let me see."), text("It keeps engines slow.")],
@@ -107,18 +121,23 @@ CASES = {
 }
 
 
-def run(folder: Path, command: list[str], url: str = "") -> subprocess.CompletedProcess[str]:
+def run(folder: Path, file: str, url: str) -> subprocess.CompletedProcess[str]:
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("ANTHROPIC", "FLYBALL"))},
         "ANTHROPIC_BASE_URL": url,
         "ANTHROPIC_API_KEY": "test",
         "PYTHONPATH": str(EXAMPLES.parents[1]),
         "PYTHONWARNINGS": "ignore:Tool 'send_emails' not found:UserWarning",
-        "COLUMNS": "200",
     }
     return subprocess.run(
-        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, file], cwd=folder, env=environment, capture_output=True, text=True, timeout=100, check=False
     )
+
+
+def shown_in_readme() -> list[str]:
+    """What the README says that the example prints, without what it leaves out."""
+    after = PAGES["README.md"].split("# docs/examples/guarded_runner.py")[1]
+    return [line for line in after.split("```\n")[2].splitlines() if line.strip() != "..."]
 
 
 def test_every_example_has_its_case() -> None:
@@ -126,22 +145,77 @@ def test_every_example_has_its_case() -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_an_example_runs_as_it_stands(name: str, tmp_path: Path) -> None:
+def test_an_example_runs_as_it_stands(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     case = CASES[name]
     for file in (f"{name}.py", *(("flyball.toml",) if name == "decorators" else ())):
         shutil.copy(EXAMPLES / file, tmp_path)
     with ModelServer(case.script) as server:
-        done = run(tmp_path, [f"{name}.py"], server.url)
+        done = run(tmp_path, f"{name}.py", server.url)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     for line in case.prints:
         assert line in done.stdout
-    report = run(tmp_path, ["-m", "analyzer.cli", "check", "traces.duckdb", "--all", "--fail-on", "never"])
-    assert report.returncode == 0, report.stderr
+    if name == "guarded_runner":
+        assert [line for line in shown_in_readme() if line not in done.stdout] == []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["check", "traces.duckdb", "--all", "--fail-on", "never"]) == 0
+    report = capsys.readouterr().out
     for line in case.report:
-        assert line in report.stdout
+        assert line in report
 
 
 def test_the_policy_of_the_examples_is_one() -> None:
     policy = load_policy(EXAMPLES / "flyball.toml")
     assert policy != Policy()
     assert policy.cost.run_limit_usd == 2.0
+
+
+# --- what the pages say -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", ["README.md", "guarding.md", "budgets.md"])
+def test_code_on_the_pages_is_that_of_the_examples(page: str) -> None:
+    blocks = re.findall(r"^```python\n# docs/examples/(\w+\.py)\n(.*?)^```", PAGES[page], re.MULTILINE | re.DOTALL)
+    assert blocks
+    for name, code in blocks:
+        assert code in (EXAMPLES / name).read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", ["guarding.md", "budgets.md"])
+def test_numbers_on_the_pages_are_the_defaults_of_the_policy(page: str) -> None:
+    found = re.findall(r"`(\w+)\.(\w+)` = ([\w.]*\w)", PAGES[page])
+    assert len(found) >= 6
+    for section, name, value in found:
+        default = getattr(getattr(Policy(), section), name)
+        said = {"none": None, "warn": "warn"}.get(value, value)
+        assert default == (float(said) if said not in (None, "warn") else said), f"{section}.{name}"
+
+
+def test_every_setting_that_the_pages_name_exists() -> None:
+    sections = Policy().__struct_fields__
+    named = {n for page in ("guarding.md", "budgets.md") for n in re.findall(r"`(\w+)\.(\w+)`", PAGES[page])}
+    missing = [f"{s}.{n}" for s, n in named if s in sections and not hasattr(getattr(Policy(), s), n)]
+    assert missing == []
+
+
+def test_every_stop_reason_has_its_row_and_every_guard_too() -> None:
+    table = PAGES["guarding.md"].split("## Stop reasons")[1].split("## ")[0]
+    rows = [
+        reason
+        for line in table.splitlines()
+        if line.startswith("| `")
+        for reason in re.findall(r"`(\w+)`", line.split("|")[1])
+    ]
+    assert sorted(rows) == sorted(StopReason)
+    guards = PAGES["guarding.md"].split("## What each guard does")[1].split("## ")[0]
+    watched = list(StopReason)[list(StopReason).index(StopReason.REPEATED_CALL) :]
+    slugs = {
+        slug
+        for line in guards.splitlines()
+        if line.startswith("| ")
+        for slug in re.findall(r"`(\w+)`", line.split("|")[2])
+    }
+    assert set(watched) - slugs == {"context_overflow", "unknown_price", "review_denied", "review_pending"}
+    assert slugs - set(watched) == {"context", "idle_answer"}

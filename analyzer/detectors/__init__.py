@@ -12,9 +12,13 @@ from analyzer.detectors import (
     context_growth,
     cost_outlier,
     error_cascade,
+    ignored_error,
+    invalid_arguments,
     near_repeat,
     repeated_call,
     repeated_output,
+    retry_storm,
+    tool_timeout,
     unknown_tool,
 )
 from analyzer.detectors.detector import Detector
@@ -22,11 +26,15 @@ from instrument.errors import FlyballError
 
 _ROOMS: Final = (
     error_cascade,
+    retry_storm,
+    tool_timeout,
+    ignored_error,
     repeated_call,
     call_cycle,
     near_repeat,
     context_growth,
     unknown_tool,
+    invalid_arguments,
     repeated_output,
     cost_outlier,
 )

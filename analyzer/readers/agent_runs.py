@@ -67,7 +67,8 @@ class Spans:
 
 
 class Run:
-    """One run. `identity` names it for good: the same one gives the same ids.
+    """One run. `identity` names it for good: the same one gives the same ids. Where the identity is not all of what the log says, each
+    call needs a `key` that tells it apart within the run; else it is its number.
 
     Tell it, in order, what was said (`say`), what the model answered (`answer`) and what tools did (`call`); then `end` it.
     Times are nanoseconds since 1970; a start that is not known is the end of what came before, an end that is not known the start.
@@ -89,7 +90,9 @@ class Run:
         self._own = {semconv.AGENT_NAME: agent, semconv.CONVERSATION_ID: conversation}
         self._agent, self._name, self._parent = agent, name, parent
         self._root = _digest(name, 8)
-        self._history: list[str] = []
+        self._history = ""
+        """What the next request holds, as the inside of a JSON list, but for `_fresh`, the messages that came since the last one."""
+        self._fresh: list[str] = []
         self._steps = self.model_calls = self.tool_calls = 0
         self._start_ns = self._now_ns = start_ns
 
@@ -100,11 +103,11 @@ class Run:
 
     def say(self, *messages: Message) -> None:
         """Messages that the next request will hold."""
-        self._history += map(dumps, messages)
+        self._fresh += map(dumps, messages)
 
     def forget(self, *kept: Message) -> None:
         """The next request holds `kept` and nothing from before: what was said was compacted or cleared."""
-        self._history = [dumps(m) for m in kept]
+        self._history, self._fresh = "", [dumps(m) for m in kept]
 
     def answer(
         self,
@@ -115,21 +118,24 @@ class Run:
         start_ns: int | None = None,
         end_ns: int | None = None,
         error: str | None = None,
+        key: str | None = None,
     ) -> None:
         """A model call: it was sent all that was said so far and answered `message`. `facts` are its further attributes.
 
         From then on `said` is part of the history; `message` itself where that is not given.
         """
         self.model_calls += 1
+        self._history = ",".join([self._history, *self._fresh] if self._history else self._fresh)
+        self._fresh = []
         values = {
             semconv.OPERATION: semconv.CHAT,
-            semconv.INPUT_MESSAGES: f"[{','.join(self._history)}]",
+            semconv.INPUT_MESSAGES: f"[{self._history}]",
             semconv.OUTPUT_MESSAGES: f"[{dumps(message)}]",
             **facts,
         }
         model = facts.get(semconv.REQUEST_MODEL) or facts.get(semconv.RESPONSE_MODEL)
         name = f"{semconv.CHAT} {model}" if model else semconv.CHAT
-        self._put(name, _CLIENT, values, start_ns, end_ns, error)
+        self._put(name, _CLIENT, values, (start_ns, end_ns), error, key)
         kept = message if said is None else said
         if kept["parts"]:
             self.say(kept)
@@ -142,15 +148,16 @@ class Run:
         start_ns: int | None = None,
         end_ns: int | None = None,
         error: str | None = None,
+        key: str | None = None,
     ) -> None:
         """A tool call: `facts` hold its id, arguments and result as far as they are known."""
         self.tool_calls += 1
         values = {semconv.OPERATION: semconv.EXECUTE_TOOL, semconv.TOOL_NAME: tool, **facts}
-        self._put(f"{semconv.EXECUTE_TOOL} {tool}", _INTERNAL, values, start_ns, end_ns, error)
+        self._put(f"{semconv.EXECUTE_TOOL} {tool}", _INTERNAL, values, (start_ns, end_ns), error, key)
 
-    def note(self, name: str, facts: Mapping[str, Any], at_ns: int | None = None) -> None:
+    def note(self, name: str, facts: Mapping[str, Any], at_ns: int | None = None, key: str | None = None) -> None:
         """Something else that happened, such as a compaction."""
-        self._put(name, _INTERNAL, {semconv.OPERATION: name, **facts}, at_ns, at_ns, None)
+        self._put(name, _INTERNAL, {semconv.OPERATION: name, **facts}, (at_ns, at_ns), None, key)
 
     def end(self, facts: Mapping[str, Any], end_ns: int | None = None) -> None:
         """The agent's own span, which goes around all others. Nothing may be told after it."""
@@ -167,14 +174,14 @@ class Run:
         name: str,
         kind: int,
         values: Mapping[str, Any],
-        start_ns: int | None,
-        end_ns: int | None,
+        times: tuple[int | None, int | None],
         error: str | None,
+        key: str | None,
     ) -> None:
         self._steps += 1
-        span = self._span(_digest(f"{self._name}\0{self._steps}", 8), name, kind, values, error)
+        span = self._span(_digest(f"{self._name}\0{key or self._steps}", 8), name, kind, values, error)
         span.parentSpanId = self._root
-        span.startTimeUnixNano, span.endTimeUnixNano = self._times(start_ns, end_ns)
+        span.startTimeUnixNano, span.endTimeUnixNano = self._times(*times)
         self._spans.put(span)
 
     def _times(self, start_ns: int | None, end_ns: int | None) -> tuple[int, int]:

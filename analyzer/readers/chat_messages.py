@@ -1,7 +1,7 @@
-"""Plain lists of messages as the chat APIs of Anthropic and OpenAI take them: bare, in a request's body, or beside the response to it.
+"""What the chat APIs of Anthropic and OpenAI take and give: lists of messages, requests, responses, or both together.
 
-An answer in the list is a model call, known by nothing but its place. Where a response stands beside the messages, that is the one call,
-and the answers before it are history. tau-bench keeps its trajectories in this form too (`traj`), with a reward.
+An answer in a list is a model call, known by nothing but its place. Where the response itself is there, that is the one call, and
+answers before it are history. tau-bench keeps its trajectories in this form too (`traj`), with a reward.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from analyzer.readers.sink import Sink
 from analyzer.readers.streams import Stream
 from instrument import genai_messages, semconv
 
-_TALKS: Final = ("role", "[].role", "messages[].role", "[].messages[].role", "[].traj[].role")
+_TALKS: Final = ("role", "[].role", "messages[].role", "[].messages[].role", "[].traj[].role", "choices[].message.role")
 _ROLES: Final = frozenset(("system", "developer", "user", "assistant", "tool", "function"))
 _ANTHROPIC: Final = frozenset(("tool_use", "tool_result", "thinking", "redacted_thinking", "server_tool_use"))
 
@@ -33,6 +33,8 @@ _INFERRED: Final = {
 
 def _sniff(head: bytes) -> bool:
     keys = outline(head)
+    if "type" in keys and "role" not in keys:  # an event that carries messages, not a request or response
+        return False
     return any(place in keys and place.removesuffix("role") + "content" in keys for place in _TALKS)
 
 
@@ -55,9 +57,11 @@ def _talks(found: Iterator[Any]) -> Iterator[dict[str, Any] | None]:
     """Each list of messages with what stands beside it; None for what holds none. Messages one a line are one list."""
     alone: list[Any] = []
     for value in found:
-        if isinstance(value, dict) and value.get("role") in _ROLES:
+        if isinstance(value, dict) and ("choices" in value or "stop_reason" in value):
+            yield {"messages": [], "response": value}
+        elif isinstance(value, dict) and text(value.get("role")) in _ROLES:
             alone.append(value)
-        elif isinstance(value, list) and any(mapping(v).get("role") in _ROLES for v in value):
+        elif isinstance(value, list) and any(text(mapping(v).get("role")) in _ROLES for v in value):
             yield {"messages": value}
         else:
             yield from _inside(value)
@@ -97,7 +101,7 @@ class _Talk:
         """Tells the run all that was said. Returns what had to be inferred or left out."""
         response = mapping(self._talk.get("response"))
         for found in map(mapping, self._talk["messages"]):
-            if found.get("role") not in _ROLES:
+            if text(found.get("role")) not in _ROLES:
                 self._made["odd"] += 1
             elif found["role"] == "assistant" and not response:
                 self._made["inferred_calls"] += 1

@@ -152,9 +152,8 @@ class _Thread:
         elif role == "compaction":
             self._tell()
             before = count(mapping(record.get("compactMetadata")).get("preTokens"))
-            self.run.note(
-                "compaction", {"flyball.compaction.tokens_before": before}, moment_ns(record.get("timestamp"))
-            )
+            at = moment_ns(record.get("timestamp"))
+            self.run.note("compaction", {"flyball.compaction.tokens_before": before}, at, text(record.get("uuid")))
             self.run.forget()
         elif self._lines:
             self._heard.append(record)
@@ -200,28 +199,29 @@ class _Thread:
             **reported(amount(lines[-1].get("costUSD"))),
         }
         error = "\n".join(str(p.get("content")) for p in parts) if failed else None
-        self.run.answer(said("assistant", *parts), facts, end_ns=moment_ns(lines[-1].get("timestamp")), error=error)
+        ended, key = moment_ns(lines[-1].get("timestamp")), text(lines[0].get("uuid"))
+        self.run.answer(said("assistant", *parts), facts, end_ns=ended, error=error, key=key)
 
     def _user(self, record: dict[str, Any]) -> None:
-        at = moment_ns(record.get("timestamp"))
+        at, key = moment_ns(record.get("timestamp")), text(record.get("uuid"))
         parts = genai_messages.parts(_content(mapping(record.get("message"))))
         if record.get("isCompactSummary") is True:
             self.run.forget()
         results = [p for p in parts if p["type"] == "tool_call_response"]
         for part in results:
-            self._result(part, at)
+            self._result(part, at, key and f"{key} {part['id']}")
         if results:
             self.run.say(said("tool", *results))
         spoken = [p for p in parts if p["type"] != "tool_call_response"]
         if spoken:
             self.run.say(said("user", *spoken))
 
-    def _result(self, part: Message, at: int | None) -> None:
+    def _result(self, part: Message, at: int | None, key: str | None) -> None:
         call_id = text(part["id"])
         name, arguments = self._asked.pop(call_id or "", (None, None))
         result, failed = written(part["response"]), part.get("is_error") is True
         facts = {semconv.TOOL_CALL_ID: call_id, semconv.TOOL_ARGUMENTS: written(arguments), semconv.TOOL_RESULT: result}
-        self.run.call(name or "unknown", facts, end_ns=at, error=(result or "") if failed else None)
+        self.run.call(name or "unknown", facts, end_ns=at, error=(result or "") if failed else None, key=key)
         self.made["inferred_times"] += 1
 
 

@@ -110,7 +110,7 @@ class _Session:
         elif kind == "custom_message":
             self._say(key, said("user", *_parts(entry.get("content"))))
         else:
-            return kind in _ASIDE
+            return text(kind) in _ASIDE
         return True
 
     def end(self) -> Counter[str]:
@@ -130,6 +130,10 @@ class _Session:
             self._run.forget(*self._heard(parent))
         self._last = key
         return key
+
+    def _place(self, at: int | None) -> str:
+        """Names what the last entry tells, so that two copies of a session that went different ways stay apart."""
+        return f"{self._last} {at}"
 
     def _heard(self, leaf: str | None) -> list[Message]:
         """All that a request below the entry `leaf` holds."""
@@ -158,7 +162,9 @@ class _Session:
         self._kept[key] = text(entry.get("firstKeptEntryId")) or by_index
         self._said[key] = [said("user", words(text(entry.get("summary")) or ""))]
         self._run.forget(*self._heard(key))
-        self._run.note("compaction", {"flyball.compaction.tokens_before": count(entry.get("tokensBefore"))}, at)
+        self._run.note(
+            "compaction", {"flyball.compaction.tokens_before": count(entry.get("tokensBefore"))}, at, self._place(at)
+        )
         self._made["unrecorded_calls"] += 1
 
     def _message(self, key: str, message: dict[str, Any], at: int | None) -> bool:
@@ -201,7 +207,7 @@ class _Session:
         }
         error = None if whole else text(message.get("errorMessage")) or reason
         started = moment_ns(message.get("timestamp"))
-        self._run.answer(answer, facts, start_ns=started, end_ns=at, error=error)
+        self._run.answer(answer, facts, start_ns=started, end_ns=at, error=error, key=self._place(at))
         if answer["parts"]:
             self._said[key].append(answer)
 
@@ -215,7 +221,7 @@ class _Session:
             semconv.TOOL_RESULT: written(result),
         }
         tool = text(message.get("toolName")) or name or "unknown"
-        self._run.call(tool, facts, end_ns=at, error=(written(result) or "") if failed else None)
+        self._run.call(tool, facts, end_ns=at, error=(written(result) or "") if failed else None, key=self._place(at))
         self._made["inferred_times"] += 1
         self._say(key, said("tool", answered(call_id, result, failed=failed)))
 

@@ -63,10 +63,6 @@ def _state(source: str, sink: Sink, made: Counter[str]) -> None:
             sink.add_issue(inferred(kind, source, message, made[kind]))
     if made["odd"]:
         sink.add_issue(odd_record(source, "messages without a known role were left out", made["odd"]))
-    if made["steps"]:
-        sink.add_issue(
-            odd_record(source, "steps of the trajectory are not in its history and were left out", made["steps"])
-        )
 
 
 _INFERRED: Final = {
@@ -90,8 +86,8 @@ class _Trajectory:
         self._made: Counter[str] = Counter()
         self._asked: dict[str, tuple[str, Any]] = {}
         """Tool and arguments by the ids of calls that have no result yet; the last answer's, in order."""
-        self._seconds: float | None = None
-        """How long the last answer's action took."""
+        self._step: dict[str, Any] = {}
+        """The last answer's step."""
         self._answers = 0
 
     def tell(self) -> Counter[str]:
@@ -103,7 +99,7 @@ class _Trajectory:
                 self._heard(found)
             else:
                 self._made["odd"] += 1
-        self._made["steps"] = len(self._steps)
+        self._leave(len(self._steps))
         stats, status = mapping(self._info.get("model_stats")), text(self._info.get("exit_status"))
         # That something was handed in does not make it right; that nothing was is a failure.
         success = False if status is not None and not status.lower().startswith("submitted") else None
@@ -120,25 +116,50 @@ class _Trajectory:
         return self._made
 
     def _answer(self, found: dict[str, Any]) -> None:
+        place = self._place(found)
+        if place is not None:
+            self._leave(place)
+        self._settle()
+        self._step = self._steps.pop(0) if place is not None else {}
         answer = openai_messages.message(found)
-        calls = [p for p in answer["parts"] if p["type"] == "tool_call"]
-        action = text(found.get("action"))
+        self._told(answer, text(found.get("action")), answer)
+
+    def _told(self, answer: Message, action: str | None, heard: Message) -> None:
+        """A model call, of which the next request holds what is `heard`."""
         self._answers += 1
+        calls = [p for p in answer["parts"] if p["type"] == "tool_call"]
         if not calls and action and action.strip():
             calls = [asked(f"action-{self._answers}", _TOOL, {"command": action.strip()})]
             answer["parts"] += calls
             self._made["inferred_calls"] += 1
         self._asked = {str(c["id"]): (str(c["name"] or "unknown"), c["arguments"]) for c in calls}
-        self._run.answer(answer, {semconv.REQUEST_MODEL: self._model})
+        self._run.answer(answer, {semconv.REQUEST_MODEL: self._model}, said=heard)
         self._made["no_usage"] += 1
         self._made["no_times"] += 1
-        step = self._steps[0] if self._steps else {}
-        # A history may lack the step in which the run was stopped; a step that does not fit is not this answer's.
-        if step.get("response") == found.get("content") or step.get("thought") == found.get("thought"):
-            self._steps.pop(0)
-            self._seconds = amount(step.get("execution_time"))
-        else:
-            self._seconds = None
+
+    def _place(self, found: dict[str, Any]) -> int | None:
+        """Which of the steps left is this answer's: the next that says the same, else the next one if it did the same."""
+        same = next((n for n, s in enumerate(self._steps) if s.get("response") == found.get("content")), None)
+        if same is None and self._steps:
+            step = self._steps[0]
+            same = 0 if any(step.get(k) == found.get(k) is not None for k in ("action", "thought")) else None
+        return same
+
+    def _leave(self, steps: int) -> None:
+        """Tells steps that the history does not hold: answers that were refused and asked for again, and the last one."""
+        for _ in range(steps):
+            self._settle()
+            step = self._step = self._steps.pop(0)
+            answer = said("assistant", *openai_messages.content(step.get("response")))
+            self._told(answer, text(step.get("action")), said("assistant"))
+        self._settle()
+
+    def _settle(self) -> None:
+        """The result of an action of which the model was never told: the step has it."""
+        observation, self._step = self._step.get("observation"), {**self._step, "observation": None}
+        if self._asked and observation is not None:
+            self._result(next(iter(self._asked)), observation)
+        self._asked = {}
 
     def _heard(self, found: dict[str, Any]) -> None:
         """What was said to the model: prompts, demonstrations, and what its actions gave."""
@@ -147,17 +168,19 @@ class _Trajectory:
             return
         named = next((i for i in listing(found.get("tool_call_ids")) if isinstance(i, str)), None)
         call_id = named if named in self._asked else next(iter(self._asked))
+        self._result(call_id, found.get("content"))
+        self._run.say(said("tool", answered(call_id, found.get("content"))))
+
+    def _result(self, call_id: str, result: Any) -> None:
         tool, arguments = self._asked.pop(call_id)
-        result = found.get("content")
         facts = {
             semconv.TOOL_CALL_ID: call_id,
             semconv.TOOL_ARGUMENTS: written(arguments),
             semconv.TOOL_RESULT: written(result),
         }
-        took, self._seconds = self._seconds, None
+        took = amount(self._step.get("execution_time"))
         self._run.call(tool, facts, end_ns=None if took is None else self._run.next_ns + int(took * 1e9))
         self._made["no_times"] += took is None
-        self._run.say(said("tool", answered(call_id, result)))
 
 
 def _from_steps(steps: list[dict[str, Any]]) -> Iterator[Message]:

@@ -9,7 +9,7 @@ from instrument.policy import Cost
 instrument.record("traces.duckdb")
 policy = msgspec.structs.replace(
     instrument.load_policy(),
-    cost=Cost(run_limit_usd=0.02, user_day_limit_usd=0.03),
+    cost=Cost(run_limit_usd=0.02, user_day_limit_usd=0.018),
 )
 
 

@@ -76,6 +76,8 @@ class Asking:
 
     def _sending(self, held: Held, *, final: bool, shown: bool) -> Send:
         deadline = self._deadline(final)
+        if held.reservation is not None:  # after that the ledger takes us for dead, and gives the money to others
+            deadline = min(deadline, self._run.clock() + self._run.policy.cost.reservation_seconds)
         silence = min(self._run.policy.model_calls.timeout_seconds, max(_LEAST_SECONDS, deadline - self._run.clock()))
         return Send(held.body, self.betas if shown else None, silence, deadline, shown)
 

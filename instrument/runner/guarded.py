@@ -200,8 +200,17 @@ def _messages(prompt: Any) -> list[dict[str, Any]]:
         return []
     if isinstance(prompt, str):
         return [{"role": "user", "content": prompt}]
-    items = [dict(item) for item in prompt]
+    items = [_plain(item) for item in prompt]
     return items if all("role" in item for item in items) else [{"role": "user", "content": items}]
+
+
+def _plain(value: Any) -> Any:
+    """The value with the SDK's objects, such as the content of its messages, as JSON."""
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return value.model_dump(mode="json", exclude_unset=True) if hasattr(value, "model_dump") else value
 
 
 def _text(prompt: Any) -> str:

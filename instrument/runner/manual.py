@@ -17,20 +17,20 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from instrument import compaction, sameness
 from instrument.call import Call as Recorded
 from instrument.context import guarding, in_tool
 from instrument.errors import CallRefused, RunStopped
 from instrument.guards.facts import Action, Intervention
-from instrument.messages import blocks, repaired
+from instrument.messages import repaired
 from instrument.policy import Policy
 from instrument.prices import Prices
 from instrument.runner import async_driver, sync_driver
 from instrument.runner.answers import Taken, taken
+from instrument.runner.course import Course
 from instrument.runner.declared import Declared
 from instrument.runner.guarded import given_policy
 from instrument.runner.modelcall import ModelCalls
@@ -38,7 +38,7 @@ from instrument.runner.money import Held
 from instrument.runner.result import RunResult
 from instrument.runner.reviewing import Reviewer
 from instrument.runner.run import Run, active
-from instrument.runner.sending import Body, Sending, Sent, with_words, words
+from instrument.runner.sending import Body, Sending, Sent, with_words
 from instrument.runner.services import Services
 from instrument.runner.stop import StopReason
 from instrument.runner.toolcall import ToolCall
@@ -54,11 +54,7 @@ _OWN_END: Final = frozenset({StopReason.COMPLETED, StopReason.MAX_TOKENS, StopRe
 """The model ended these by itself: a loop that asks again goes on."""
 _NO_ANSWER: Final = frozenset({StopReason.UNKNOWN_PRICE, StopReason.REVIEW_PENDING, StopReason.CONTEXT_OVERFLOW})
 """Stops after which the model is not asked again."""
-_GO_ON: Final = "Your answer was cut off. Go on exactly where it stopped."
-_CALL_CUT: Final = "Your tool call was cut off at the token limit and did not run. Make it again, shorter if you can."
 _CLIENTS: Final = frozenset({"anthropic", "httpx", "httpx2"})
-_MOST_CALLS: Final = 256
-"""Calls whose results the host never sends back are forgotten from here on, the oldest first."""
 
 
 class GuardedRun:
@@ -94,26 +90,13 @@ class GuardedRun:
         self._prompt = prompt
         self._services = Services(client, ledger=ledger, review=review)
         self._sending = Sending(self.run, prompt=prompt, can_ask=client is not None)
+        self._course = Course(self)
         self._models = ModelCalls(self, self._services)
         self._sent: Sent | None = None
         """What `request` gave and `answered` has not had an answer for."""
-        self._stop: Intervention | None = None
         self._finals = 0
         self._error: BaseException | None = None
         """Of the last request, if that failed."""
-        self._calls: dict[str, ToolCall] = {}
-        """Those whose results have not been sent back."""
-        self._alone = 0
-        """Tool calls of a run of whose model calls nobody tells us."""
-        self._advice: list[str] = []
-        self._continued = 0
-        self._parts: list[str] = []
-        """Pieces of an answer that is being continued."""
-        self._answer = ""
-        self._left_as = StopReason.COMPLETED
-        """What the run came to if the host leaves it now."""
-        self._said: set[int | None] = set()
-        """Keys of what the user has said."""
         self._messages: list[Any] = []
         self._tokens: tuple[Token[Any], ...] = ()
 
@@ -134,7 +117,7 @@ class GuardedRun:
             return
         recorded.leave()
         if raised is None or isinstance(raised, RunStopped):
-            recorded.returned(self._answer)
+            recorded.returned(self._course.answer)
         else:
             recorded.failed(raised)
 
@@ -165,7 +148,7 @@ class GuardedRun:
         if sent is not None:
             self.broke(sent, raised if _of_a_request(raised) else None)
         if run.stop is None:
-            run.stop = self._ended_by(raised)
+            run.stop = self._course.ended_by(raised, self._error)
         run.describe()
         self._sending.spill.close()
 
@@ -189,7 +172,7 @@ class GuardedRun:
         """The run as it stands."""
         run = self.run
         return RunResult(
-            answer=self._answer,
+            answer=self._course.answer,
             stop_reason=run.stop or StopReason.CANCELLED,
             turns=run.turns,
             tool_calls=run.tool_calls,
@@ -228,7 +211,7 @@ class GuardedRun:
         if sent is not None:
             return {"role": "assistant", "content": self.arrived(sent, reply).content}
         found = taken(reply)
-        self._judge(reply, found)
+        self._course.judge(reply, found)
         return {"role": "assistant", "content": found.content}
 
     def failed(self, error: Exception) -> None:
@@ -239,7 +222,7 @@ class GuardedRun:
 
     def model_called(self, recorded: Recorded) -> None:
         """A decorated model is about to be called. Raises `RunStopped` where the run has used up what it may."""
-        self._models.asked(recorded, self._stop)
+        self._models.asked(recorded, self._course.stop)
 
     def heard(self, result: Any, error: BaseException | None, recorded: Recorded) -> None:
         """A decorated model has answered."""
@@ -250,24 +233,19 @@ class GuardedRun:
     @property
     def tool_uses(self) -> list[Body]:
         """The `tool_use` blocks of the last answer that have no result yet."""
-        return [call.block for call in self._calls.values() if not call.ended]
+        return [call.block for call in self._course.calls.values() if not call.ended]
 
     def tool(self, block: Any) -> ToolCall:
         """One call of the last answer, to be run in a `with` statement: its span, its guards, its errors as results."""
         found = block if isinstance(block, dict) else block.model_dump(mode="json")
-        call = self._calls.get(str(found.get("id")))
+        call = self._course.calls.get(str(found.get("id")))
         if call is None:
-            call = self._calls[str(found.get("id"))] = ToolCall(self, found)
+            call = self._course.calls[str(found.get("id"))] = ToolCall(self, found)
         return call
 
     def results(self) -> list[Body]:
         """The message that answers the calls of the last answer, with what the guards have to say; empty where there is nothing."""
-        calls, self._calls = list(self._calls.values()), {}
-        content: list[Body] = [call.block_of_result() for call in calls]
-        if self._advice:
-            content.append(words(self._advice))
-            self._advice = []
-        found: list[Body] = [{"role": "user", "content": content}] if content else []
+        found = self._course.results()
         self._messages = [*self._messages, *found]
         return found
 
@@ -277,10 +255,10 @@ class GuardedRun:
         Raises `CallRefused` where it must not, and `RunStopped` from the turn on that follows a stop.
         """
         with self.lock:
-            call = self._waiting(name, arguments) or self._unasked(name, arguments)
-            stop = self._stop or (self._limit() if not self.run.turns else None)
+            call = self._course.waiting(name, arguments) or self._course.unasked(name, arguments)
+            stop = self._course.stop or (self._limit() if not self.run.turns else None)
             if stop is not None and call.fact.turn > stop.turn:
-                self._stop, self.run.stop = stop, StopReason(stop.guard)
+                self._course.stop, self.run.stop = stop, StopReason(stop.guard)
                 recorded.refused(stop.reason, "blocked")
                 raise RunStopped(stop.guard, stop.reason)
             call.begin(recorded)
@@ -313,24 +291,20 @@ class GuardedRun:
         if not sent.open:
             return
         self._drive(self._sending.drop(sent, error))
-        self._advice = [*sent.advice, *self._advice]
+        self._course.advice = [*sent.advice, *self._course.advice]
         self._error = error
 
     def heed(self, act: Intervention) -> None:
         """What a guard wants done takes effect with the next request."""
-        if act.observed:
-            return
-        if act.action is Action.STOP:
-            self._stop = self._stop or act
-        elif act.action is Action.NUDGE and act.advice:
-            self._advice.append(act.advice)
+        self._course.heed(act)
 
     def spoken(self) -> Body | None:
         """What guards have to say to a model that has asked for no tool, as a message; None where nothing is to be said."""
-        if self.over or self._calls or not self._advice:
-            return None
-        advice, self._advice = self._advice, []
-        return {"role": "user", "content": [words(advice)]}
+        return self._course.spoken()
+
+    def overflow(self) -> None:
+        """An answer did not fit the context: the next request is made shorter."""
+        self._sending.overflow()
 
     def can_fetch(self) -> None:
         """A result was cut: from the next request on the model can fetch the rest of it."""
@@ -364,15 +338,15 @@ class GuardedRun:
         if run.stop is not None and run.stop not in _OWN_END:
             return Intervention(run.stop, Action.STOP, f"The run has ended: {run.stop}.")
         messages = self._sending.take(body)
-        self._listen(body.get("messages") or ())
+        self._course.listen(body.get("messages") or ())
         run.stop = None
-        self._stop = self._stop or self._limit()
-        if self._stop is None:
+        self._course.stop = self._course.stop or self._limit()
+        if self._course.stop is None:
             found = yield from self._affordable(messages)
             if isinstance(found, Sent):
                 return found
-            self._stop = found if any(act is found for act in run.actions) else run.act(found)
-        found = self._stop
+            self._course.stop = found if any(act is found for act in run.actions) else run.act(found)
+        found = self._course.stop
         if StopReason(found.guard) not in _NO_ANSWER and self._finals <= run.policy.model_calls.retries:
             self._finals += 1
             held = yield from self._sending.money.hold(self._sending.final(messages, found), final=True)
@@ -388,7 +362,7 @@ class GuardedRun:
         limit = self.run.at_limit()  # a summary is a request too
         if limit is not None:
             return limit
-        advice, self._advice = self._advice, []
+        advice, self._course.advice = self._course.advice, []
         if advice:
             messages = with_words(messages, advice)
         self._sending.declare()
@@ -415,7 +389,7 @@ class GuardedRun:
 
     def _first(self, sent: Sent) -> Body:
         self._sent = sent
-        self._calls.clear()
+        self._course.calls.clear()
         return sent.body
 
     def _drop_unanswered(self) -> None:
@@ -427,21 +401,6 @@ class GuardedRun:
         limit = self.run.at_limit()
         return None if limit is None else self.run.act(limit)
 
-    def _listen(self, messages: Sequence[Any]) -> None:
-        """What came since the last answer: results of calls that ran without `tool`, and words of the user that were not said before."""
-        heard = False
-        for message in _since_answer(messages):
-            for block in blocks(message):
-                call = self._calls.pop(str(block.get("tool_use_id")), None)
-                if call is not None and not call.ended:
-                    call.heard_of(sameness.result_text(block.get("content")) or "", bool(block.get("is_error")))
-                if block.get("type") == "text":
-                    key = sameness.output_key(str(block.get("text") or ""))
-                    heard |= key not in self._said
-                    self._said.add(key)
-        if heard and self.run.stop is not None:  # it had come to an end, and somebody goes on
-            self.run.panel.heard()
-
     # --- an answer ----------------------------------------------------------------------------------------------------
 
     def _arrived(self, sent: Sent, reply: Body) -> Taken:
@@ -450,92 +409,14 @@ class GuardedRun:
             return found
         self._error = None
         if sent.final:
-            self._conclude(found)
+            self._course.conclude(found)
         else:
-            self._judge(reply, found)
+            self._course.judge(reply, found)
         if found.content:
             self._messages = [*self._messages, {"role": "assistant", "content": found.content}]
         return found
 
-    def _conclude(self, found: Taken) -> None:
-        assert self._stop is not None
-        self._answer = "".join([*self._parts, found.text]) or self._answer
-        self._calls = {}
-        self._over(StopReason(self._stop.guard))
-
-    def _judge(self, reply: Mapping[str, Any], found: Taken) -> None:
-        run, reason = self.run, reply.get("stop_reason")
-        text, calls = found.text, found.calls
-        with self.lock:
-            fact = run.answer(text, len(calls))
-            acts = [run.act(act) for act in run.panel.answered(fact)]
-            for act in acts:
-                self.heed(act)
-            self._calls.update((c.fact.call_id, c) for c in (ToolCall(self, b) for b in calls))
-            while len(self._calls) > max(_MOST_CALLS, len(calls)):
-                del self._calls[next(iter(self._calls))]
-        self._answer = "".join([*self._parts, text]) or self._answer
-        self._left_as = StopReason.COMPLETED
-        if reason == "refusal":
-            self._over(StopReason.REFUSED)
-        elif calls:
-            self._parts.clear()
-        elif self._stop is not None or reason == "pause_turn":
-            pass  # the next request is the last one, or goes on with this very answer
-        elif found.call_cut:
-            self._continue(_CALL_CUT)
-        elif reason in ("max_tokens", "model_context_window_exceeded"):
-            self._parts.append(text)
-            if reason != "max_tokens":
-                self._sending.overflow()
-            self._continue(_GO_ON)
-        elif self._advice and (fact.idle or not text.strip()):
-            self._left_as = StopReason.COMPLETED if text.strip() else StopReason.EMPTY_RESPONSE
-        else:
-            self._parts.clear()
-            self._over(StopReason.COMPLETED)
-
-    def _over(self, stop: StopReason) -> None:
-        self.run.stop = stop
-        # Here too: a run without a span of its own has only that of this request to say it on.
-        self.run.declare()
-        self.run.describe()
-
-    def _continue(self, advice: str) -> None:
-        run, most = self.run, self.run.policy.stuck.continuations
-        self._left_as = StopReason.MAX_TOKENS
-        if self._continued >= most:
-            self._over(StopReason.MAX_TOKENS)
-            return
-        self._continued += 1
-        said = "The answer was cut at its token limit."
-        facts: dict[str, Any] = {"setting": "stuck.continuations", "threshold": most, "value": self._continued}
-        self.heed(run.measure(Action.NUDGE, "truncated_response", said, advice=advice, **facts))
-
-    def _ended_by(self, raised: BaseException | None) -> StopReason:
-        if self._stop is not None:
-            return StopReason(self._stop.guard)
-        if raised is None:
-            return self._left_as
-        if isinstance(raised, RunStopped):  # of a run inside, and nobody minded
-            return StopReason(raised.stop_reason)
-        if self._error is None or not isinstance(raised, Exception):
-            return StopReason.CANCELLED
-        return StopReason.CONTEXT_OVERFLOW if compaction.overflow(self._error) else StopReason.MODEL_ERROR
-
     # --- the parts ----------------------------------------------------------------------------------------------------
-
-    def _waiting(self, name: str, arguments: Mapping[str, Any]) -> ToolCall | None:
-        """The call of the model's that this is: with these arguments, or at least of this tool (defaults may have been filled in)."""
-        waiting = [c for c in self._calls.values() if not c.begun and c.fact.tool == name]
-        key = sameness.call_key(name, dict(arguments))
-        return next((c for c in waiting if c.fact.call_key == key), waiting[0] if waiting else None)
-
-    def _unasked(self, name: str, arguments: Mapping[str, Any]) -> ToolCall:
-        """A call of which only the tool tells us. Where nobody tells of the model either, each is a turn of its own."""
-        self._alone += 1
-        block = {"type": "tool_use", "id": f"call_{self._alone}", "name": name, "input": dict(arguments)}
-        return ToolCall(self, block, declared=True, turn=None if self.run.turns else self._alone)
 
     def _checked(self, found: Sent | Intervention) -> Sent:
         if isinstance(found, Intervention):
@@ -556,11 +437,3 @@ run = GuardedRun
 def _of_a_request(error: BaseException | None) -> bool:
     """Whether an exception comes from a client, and not from the host's own code."""
     return type(error).__module__.partition(".")[0] in _CLIENTS
-
-
-def _since_answer(messages: Sequence[Any]) -> list[Any]:
-    """The messages after the last one of the model's."""
-    at = len(messages)
-    while at and messages[at - 1].get("role") != "assistant":
-        at -= 1
-    return list(messages[at:])

@@ -71,6 +71,7 @@ class Money:
         least = min(wanted, self._setup.thinking_tokens + (_LAST_WORDS_TOKENS if final else cost.min_output_tokens))
         # Where tools are at hand there will be another turn, and an answer is to be had even if that one does not fit.
         keep = 0.0 if final or not body.get("tools") else worst.usd(run.policy.loops.final_answer_tokens)
+        why = StopReason.RUN_BUDGET
         while True:
             left = self._left()
             fit = wanted if left is None else min(wanted, worst.fitting_tokens(left - keep))
@@ -78,20 +79,23 @@ class Money:
                 counted = (yield Count(body, self._setup.betas)) if counting else None
                 if counted is None:
                     return self._over(
-                        StopReason.RUN_BUDGET, worst.usd(least), left, "cost.run_limit_usd", self._limit()
+                        StopReason.RUN_BUDGET, worst.usd(least), left, keep, "cost.run_limit_usd", self._limit()
                     )
                 counting, worst = False, self._worst(body, counted + _COUNT_SLACK) or worst
                 continue
             held = yield from self._held(worst.usd(fit))
             if isinstance(held, Held):
-                return self._lowered(replace(held, body=body), fit)
+                return self._lowered(replace(held, body=body), fit, why)
             if isinstance(held, Intervention):
                 return held
             # Less then: as much as this user's day has left; or a sub-agent was quicker, and it is tried again.
+            why = StopReason.RUN_BUDGET if held is None else StopReason.USER_BUDGET
             wanted = fit - 1 if held is None else min(fit - 1, worst.fitting_tokens(held - keep))
             if held is not None and wanted < least:
                 limit = cost.user_day_limit_usd
-                return self._over(StopReason.USER_BUDGET, worst.usd(least), held, "cost.user_day_limit_usd", limit)
+                return self._over(
+                    StopReason.USER_BUDGET, worst.usd(least), held, keep, "cost.user_day_limit_usd", limit
+                )
 
     def _held(self, usd: float) -> Generator[Want, Any, Held | Intervention | float | None]:
         """`usd` put aside everywhere; a float is what this user's day has left, None: the run has not that much any more.
@@ -121,13 +125,13 @@ class Money:
         limits = (self._run.budget.left_usd(), self._run.budget.unasked_usd() if self._denied else None)
         return min((left for left in limits if left is not None), default=None)
 
-    def _lowered(self, held: Held, max_tokens: int) -> Held:
+    def _lowered(self, held: Held, max_tokens: int, why: StopReason) -> Held:
         asked = int(held.body["max_tokens"])
         if max_tokens >= asked:
             return held
         self._run.measure(
             Action.LOWER,
-            StopReason.RUN_BUDGET,
+            why,
             f"max_tokens was lowered from {asked:,} to {max_tokens:,} to fit the budget.",
             value=float(max_tokens),
             threshold=float(asked),
@@ -171,13 +175,15 @@ class Money:
         return min(limits) if limits else None
 
     def _over(
-        self, stop: StopReason, usd: float, left: float | None, setting: str, limit: float | None
+        self, stop: StopReason, usd: float, left: float | None, keep: float, setting: str, limit: float | None
     ) -> Intervention:
         whose = "the run" if stop is StopReason.RUN_BUDGET else "this user's day"
+        kept = f", of which ${keep:.4f} is kept for the final answer" if keep else ""
         return Intervention(
             stop,
             Action.STOP,
-            f"The next request could have cost ${usd:.4f}, and of the ${limit or 0:g} of {whose} ${max(0.0, left or 0.0):.4f} was left.",
+            f"The next request could have cost ${usd:.4f}, and of the ${limit or 0:g} of {whose} "
+            f"${max(0.0, left or 0.0):.4f} was left{kept}.",
             setting,
             limit,
             usd,
@@ -246,7 +252,9 @@ class Money:
         )
         facts: dict[str, Any] = {"setting": "review.over_usd", "threshold": review.over_usd, "value": spent + usd}
         run.measure(Action.ASK, "review", f"A person was asked. {reason}", **facts)
+        asked_at = run.clock()
         answer = yield Ask(question, review.timeout_seconds, review.on_timeout == "pause")
+        run.started_at += run.clock() - asked_at  # a person's time is not the run's
         if isinstance(answer, LedgerError):
             return Intervention(
                 StopReason.REVIEW_DENIED, Action.STOP, f"Nobody could be asked: {answer}", turn=run.turns, **facts

@@ -32,7 +32,9 @@ class Services:
         """The client to call: retries are the runner's, which holds money for each attempt; watched where something is recorded."""
         provider = tracing.provider_in_use() if tracing.wants_content() else None
         if self._watched is None or self._watched[0] is not provider:
-            client = self._given.with_options(max_retries=0)
+            from instrument.runner.guarding import unguarded
+
+            client = unguarded(self._given).with_options(max_retries=0)
             if provider is not None:
                 from instrument.anthropic_client import watch
 

@@ -194,7 +194,7 @@ class ToolUse:
         item.ended_at = self._run.clock()
         item.error_type = (ran.error_type or "tool_error") if ran.is_error else None
         limit = self._run.policy.context.result_chars
-        recorded, item.recorded = item.recorded, None
+        recorded = item.recorded
         if len(item.text) > limit or isinstance(item.content, list):
             item.content, item.text, item.cut = self._cut(item, limit)
         if recorded is None:
@@ -212,6 +212,7 @@ class ToolUse:
             )
         if ran.abandoned:
             recorded.set(semconv.ABANDONED, True)
+        item.recorded = None
         if item.error_type is None:
             recorded.returned(item.text)
         else:

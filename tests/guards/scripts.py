@@ -43,6 +43,8 @@ def stretches(draw: st.DrawFn, steady: bool = False) -> list[Entry]:
         "spread": [e for n in range(times) for e in (call, tool_call("look", {"n": f"f{n}"}, f"seen {n}"))],
         "waiting": [e for _ in range(times) for e in (call, tool_call("sleep", {"seconds": 1}, "slept"))],
         "round": [*[call, tool_call("other", {}, "thing")] * times],
+        "long round": [*[call, tool_call("look", {}, "a thing"), tool_call("other", {}, "thing")] * times],
+        "other words": [tool_call(tool, {"q": number, "nonce": n}, result) for n in range(2 * times)],
         "asked again": [user("Go on."), call],
     }
     if steady:

@@ -6,6 +6,7 @@ Four differences are meant, for a guard cannot know what comes:
   repeated call from the start and the guard from then on; where it becomes a cycle only later, it is the other way round;
 - failures of several kinds in a row are noticed when the second kind comes, if that is later than the threshold's turn.
 - of two cascades that overlap the detector reports the wider one; the guard speaks about each as it comes.
+- a question of which most askings are one call to the letter is a repeated call to the detector; the guard says both.
 And one where the same is said under another name: a check with a pause after each (check, `sleep`, check ...) is a repeated call to the
 guard, for which pauses are no calls, and a cycle of two to the detector.
 """
@@ -15,10 +16,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import duckdb
+import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
-from analyzer.cases import Case, Entry, Turn, User, agent_run, says, tool_call, user
+from analyzer.cases import Case, Entry, Turn, User, agent_run, rejected_call, says, tool_call, user
 from analyzer.findings import Finding
 from analyzer.run import judge
 from instrument.guards.facts import Action, Intervention
@@ -29,7 +31,7 @@ from tests.guards.scripts import scripts
 _SLOW = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
-_SLUGS = ("repeated_call", "error_cascade", "unknown_tool", "repeated_output")
+_SLUGS = ("repeated_call", "call_cycle", "near_repeat", "error_cascade", "unknown_tool", "repeated_output")
 _POLICY = OBSERVE
 _EARLY_CYCLES = Policy(guards=OBSERVE.guards, loops=Loops(cycle_repeats=2))
 
@@ -41,6 +43,7 @@ class Place:
     turn: int
     call_id: str | None
     kind: tuple[str | None, str | None]
+    call_key: int | None
 
 
 def _judged(script: list[Entry]) -> tuple[duckdb.DuckDBPyConnection, list[Finding]]:
@@ -51,10 +54,11 @@ def _judged(script: list[Entry]) -> tuple[duckdb.DuckDBPyConnection, list[Findin
 def _places(con: duckdb.DuckDBPyConnection, finding: Finding) -> list[Place]:
     """Its spans, in order."""
     rows = con.execute(
-        "SELECT turn, tool_call_id, tool_name, failure_kind FROM spans WHERE list_contains(?::VARCHAR[], span_id) ORDER BY step",
+        "SELECT turn, tool_call_id, tool_name, failure_kind, call_key FROM spans "
+        "WHERE list_contains(?::VARCHAR[], span_id) ORDER BY step",
         [list(finding.span_ids)],
     ).fetchall()
-    return [Place(turn, call_id, (tool, kind)) for turn, call_id, tool, kind in rows]
+    return [Place(turn, call_id, (tool, kind), key) for turn, call_id, tool, kind, key in rows]
 
 
 def _reaches(places: list[Place], turns: int) -> Place:
@@ -108,6 +112,15 @@ def _check(con: duckdb.DuckDBPyConnection, script: list[Entry], finding: Finding
                 assert acted.turn > due.turn
                 assert _goes_round(script, places[0], due)
                 return "repeated_call, after what looked like a cycle"
+        case "call_cycle":
+            due = places[finding.evidence["calls_per_round"] * _POLICY.loops.cycle_repeats - 1]
+            acted = _first(acts, "call_cycle", {"loops.cycle_repeats", "loops.cycle_error_repeats"}, places)
+            assert acted == due, finding.message
+        case "near_repeat":
+            varied = next(place for place in places if place.call_key != places[0].call_key)
+            due = max(_reaches(places, _POLICY.loops.near_repeats), varied, key=places.index)
+            acted = _first(acts, "near_repeat", {"loops.near_repeats", "loops.near_error_repeats"}, places)
+            assert acted == due, finding.message
         case "error_cascade" if finding.evidence["kinds"] == 1:
             due = _reaches(places, errors.same_failure_calls)
             assert _first(acts, "error_cascade", {"tool_errors.same_failure_calls"}, places) == due
@@ -169,12 +182,43 @@ def test_polling_whose_answer_comes_is_a_loop_only_until_it_comes() -> None:
 def test_what_looked_like_a_cycle_and_then_did_not_is_a_repeated_call_from_then_on() -> None:
     a, b, c = (tool_call(name, {}, f"what {name} says") for name in "abc")
     script: list[Entry] = [*[a, b] * 5, c, a, a, says("I give up on this.")]
-    con, (finding,) = _judged(script)
+    con, findings = _judged(script)
+    cycle, finding = sorted(findings, key=lambda f: f.detector)
+    assert (cycle.detector, cycle.first_turn, cycle.last_turn) == ("call_cycle", 1, 10)
     places = _places(con, finding)
     assert (finding.detector, _reaches(places, 4).turn) == ("repeated_call", 7)
     acted = _first(play(script, _POLICY).acts, "repeated_call", {"loops.same_call_repeats"}, places)
     assert acted is not None
     assert acted.turn == 12
+
+
+@pytest.mark.parametrize(
+    "names", ["ab" * 6, "xyz" + "abc" * 5, "aab" * 4, "abcdefgh" * 3, "abab" + "cdcdcd", "abcab" * 3]
+)
+def test_a_cycle_is_noticed_at_the_call_that_ends_its_third_round(names: str) -> None:
+    script: list[Entry] = [*[tool_call(name, {}, f"what {name} says") for name in names], says("I give up on this.")]
+    con, (finding,) = _judged(script)
+    assert _check(con, script, finding, play(script, _POLICY)) == "call_cycle"
+    assert finding.last_turn == len(names)
+
+
+@_SLOW
+@given(st.lists(st.booleans(), min_size=1, max_size=12))
+def test_arguments_that_do_not_fit_end_a_run_where_the_finding_is_an_error(fits: list[bool]) -> None:
+    said = [says("That is all.")]
+    script = [tool_call("book", {"n": n}, f"booked {n}") for n in range(len(fits))]
+    invalid = [number for number, fit in enumerate(fits, 1) if not fit]
+    played = play([*script, *said], _POLICY, invalid=invalid)
+    recorded = [
+        c if fit else rejected_call(c.name, c.arguments, why="invalid_arguments")
+        for c, fit in zip(script, fits, strict=True)
+    ]
+    found = judge(Case("parity", [*recorded, *said], []).load(), _POLICY, select=["invalid_arguments"]).findings
+    acts = [act for act in played.acts if act.guard == "invalid_arguments"]
+    refused = [act.turn for act in acts if act.action is Action.BLOCK]
+    assert [f.evidence["repeats"] for f in found] == ([len(refused)] if len(refused) >= 2 else [])
+    assert any(act.action is Action.STOP for act in acts) == any(f.severity == "error" for f in found)
+    assert [(f.first_turn, f.last_turn) for f in found] == [(refused[0], refused[-1]) for _ in found]
 
 
 def test_the_user_asking_again_starts_afresh_on_both_sides() -> None:

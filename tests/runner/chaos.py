@@ -85,6 +85,7 @@ class Stage:
 
     def __init__(self) -> None:
         self._script: Callable[[dict[str, Any]], AnyReply] = lambda _: ErrorReply(400, "nobody", "nothing is played")
+        self._number = 0
         self.server = ModelServer(self._answer)
         self.loop = asyncio.new_event_loop()
 
@@ -101,14 +102,22 @@ class Stage:
         self.loop.close()
         self.server.__exit__(None, None, None)
 
+    def tasks_left(self) -> set[str]:
+        """Names of tasks that are still on the loop after a moment."""
+        self.loop.run_until_complete(asyncio.sleep(0.1))
+        return {task.get_name() for task in asyncio.all_tasks(self.loop)}
+
     def _answer(self, body: dict[str, Any]) -> AnyReply:
+        if body.get("metadata") != {"user_id": str(self._number)}:
+            return ErrorReply(400, "late", "this request is of a run that is over")
         return self._script(body)
 
     def play(self, way: str, script: Callable[[dict[str, Any]], AnyReply], **settings: Any) -> RunResult:
         """Runs the agent in one of the four ways, and closes it."""
-        self._script = script
+        self._script, self._number = script, self._number + 1
+        settings["metadata"] = {"user_id": str(self._number)}
         client = self.async_client if way.startswith("a") else self.client
-        runner = GuardedRunner(client, **{"model": MODEL, "max_tokens": 400, "policy": POLICY, **settings})  # type: ignore[arg-type]
+        runner = GuardedRunner(client, **{"model": MODEL, "max_tokens": 400, "policy": POLICY, **settings})
         try:
             match way:
                 case "run":
@@ -136,8 +145,8 @@ def last(events: list[Any]) -> RunResult:
 
 
 def threads_of_ours() -> set[threading.Thread]:
-    """Threads that are alive and not the interpreter's, asyncio's or the server's."""
+    """Threads of tools that are alive."""
     return {t for t in threading.enumerate() if t.name.startswith("flyball")}
 
 
-__all__ = ["LIMIT_USD", "POLICY", "WAYS", "Provider", "Stage", "lookup", "lookup_async"]
+__all__ = ["LIMIT_USD", "POLICY", "WAYS", "Provider", "Stage", "lookup", "lookup_async", "threads_of_ours"]

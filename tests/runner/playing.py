@@ -79,7 +79,7 @@ async def _async(way: str, url: str, settings: dict[str, Any], prompt: Any, of_r
             return last([event async for event in events])
 
 
-def forces_words(reply: Callable[[dict[str, Any]], Reply], words: Reply) -> Callable[[dict[str, Any]], Reply]:
+def forces_words(reply: Callable[[dict[str, Any]], Any], words: Reply) -> Callable[[dict[str, Any]], Any]:
     """A model that does one thing for ever, and answers in words when it may call no tools."""
     return lambda body: words if body.get("tool_choice", {}).get("type") == "none" else reply(body)
 

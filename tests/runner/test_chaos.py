@@ -22,10 +22,22 @@ from instrument.runner.execution import abandoned_threads
 from instrument.runner.stop import StopReason
 from instrument.testing import API_FAULTS, TOOL_FAULTS, release_tools
 from tests.recorded_lines import spans_in
-from tests.runner.chaos import ENOUGH_SECONDS, LIMIT_USD, POLICY, WAYS, Provider, Stage, lookup, lookup_async
+from tests.runner.chaos import (
+    ENOUGH_SECONDS,
+    LIMIT_USD,
+    POLICY,
+    WAYS,
+    Provider,
+    Stage,
+    lookup,
+    lookup_async,
+    threads_of_ours,
+)
 
 APIS, TOOLS = sorted(API_FAULTS), sorted(TOOL_FAULTS)
 NANO = 1e-9
+IDLE_THREADS = 16
+"""How many threads of tools are kept for the next ones."""
 LIES = {"huge_usage"}
 """What the answer says it used is more than the request allowed: it is paid, and nothing after it."""
 
@@ -74,10 +86,12 @@ def test_every_run_ends_inside_its_budget_and_on_record(way: str, stage: Stage, 
     assert seen["internal_error"] == 0
     assert len(seen) >= 4, seen
     _all_closed(database)
+    # What was given up ends when what it waits for is over; what remains are threads that wait to be used again.
     until = time.monotonic() + 5
-    while abandoned_threads() and time.monotonic() < until:
+    while (abandoned_threads() or len(threads_of_ours()) > IDLE_THREADS) and time.monotonic() < until:
         time.sleep(0.02)
-    assert abandoned_threads() == 0, "threads that were given up end when what they wait for is over"
+    assert (abandoned_threads(), len(threads_of_ours()) <= IDLE_THREADS) == (0, True)
+    assert stage.tasks_left() == set()
 
 
 def _survives(stage: Stage, way: str, api: str, tool: str) -> str:
@@ -94,7 +108,8 @@ def _survives(stage: Stage, way: str, api: str, tool: str) -> str:
     assert seconds < ENOUGH_SECONDS, case
     assert isinstance(result.stop_reason, StopReason), case
     assert result.stop_reason not in {StopReason.INTERNAL_ERROR, StopReason.CANCELLED}, (case, result.error)
-    assert result.turns == len(provider.bodies) <= POLICY.loops.turns + POLICY.model_calls.retries, case
+    # On a busy machine a request may be given up before the server has seen it.
+    assert len(provider.bodies) <= result.turns <= POLICY.loops.turns + POLICY.model_calls.retries, case
     assert result.tool_calls <= POLICY.loops.tool_calls, case
     assert provider.billed_usd <= result.cost_at_most_usd + NANO, case
     if api in LIES:

@@ -120,6 +120,21 @@ def test_a_prompt_may_be_blocks_or_messages(way: str) -> None:
     assert play(way, [text("Yes.")], prompt=messages).bodies[0]["messages"] == messages
 
 
+def test_messages_of_the_sdk_may_be_continued() -> None:
+    with (
+        ModelServer([call("search", q="x")]) as server,
+        anthropic.Anthropic(api_key="test", base_url=server.url) as client,
+    ):
+        asked: Any = [{"role": "user", "content": "What is x?"}]
+        message = client.messages.create(model=MODEL, max_tokens=100, messages=asked)
+    results = [{"type": "tool_result", "tool_use_id": "toolu_test_0001", "content": "found x"}]
+    earlier = [*asked, {"role": "assistant", "content": message.content}, {"role": "user", "content": results}]
+    played = play("run", [text("Found.")], prompt=earlier, tools=[search])
+    sent = played.bodies[0]["messages"]
+    assert [b["type"] for b in sent[1]["content"]] == ["tool_use"]
+    assert sent[2]["content"] == results
+
+
 @every_way
 def test_thinking_goes_back_as_it_came_and_what_cannot_go_back_does_not(way: str) -> None:
     turn = together(thinking("Hm.", signature="c2ln"), text(" "), call("search", q="x"))
@@ -328,10 +343,8 @@ def test_the_day_of_a_user_is_shared_by_runs_and_never_crossed(tmp_path: Any) ->
     kept = open_ledger(ledger)
     spent = kept.spent(kept.account("ann"))
     kept.close()
-    assert (spent.reserved_usd, spent.settled_usd) == (
-        0,
-        pytest.approx(first.cost_at_most_usd + second.cost_at_most_usd),
-    )
+    assert spent.reserved_usd == 0
+    assert spent.settled_usd == pytest.approx(first.cost_at_most_usd + second.cost_at_most_usd)
 
 
 def test_a_ledger_that_cannot_be_opened_ends_the_run_and_raises_nothing(tmp_path: Any) -> None:
@@ -444,7 +457,9 @@ def test_observing_says_what_it_would_have_done_and_off_does_not() -> None:
 def test_a_stream_tells_everything_in_order() -> None:
     script = [together(thinking("Hm."), text("Let me see."), call("search", q="x")), text("Found.")]
     with ModelServer(script) as server, anthropic.Anthropic(api_key="test", base_url=server.url) as client:
-        events = list(GuardedRunner(client, model=MODEL, tools=[search], policy=policy()).stream("What is x?"))
+        events: list[Any] = list(
+            GuardedRunner(client, model=MODEL, tools=[search], policy=policy()).stream("What is x?")
+        )
     kinds = [type(e) for e in events]
     assert kinds == [TurnStarted, ThinkingDelta, TextDelta, ToolStarted, ToolEnded, TurnStarted, TextDelta, Ended]
     assert (events[3].input, events[4].text, events[4].is_error) == ({"q": "x"}, "found x", False)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import _thread
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anthropic
@@ -20,8 +21,12 @@ from instrument.ledger import Ledger, open_ledger
 from instrument.runner.events import Ended, TextDelta, ToolStarted, TurnStarted
 from instrument.runner.guarded import GuardedRunner
 from instrument.runner.run import Run, active
+from instrument.runner.stop import StopReason
+from instrument.runner.tools import Tool
+from instrument.spill import Cut, Spill
 from instrument.testing import ModelServer, delayed, slow, text
 from tests.recorded_lines import spans_in
+from tests.runner.chaos import last
 from tests.runner.in_memory import MODEL
 from tests.runner.playing import call, policy
 
@@ -91,7 +96,7 @@ def test_a_stream_that_is_left_early(until: type, ledger: Ledger, database: Path
     assert left(ledger, around) == (0, 0)
     assert ends(database) == {"cancelled"}
     # What was not sent is not paid; what was, and is not known, is paid at its worst.
-    assert (spent == 0) == (until is TurnStarted)
+    assert (spent == 0, around.spent_nano == 0) == (until is TurnStarted, until is TurnStarted)
     assert around.known == (until is not TextDelta)
 
 
@@ -114,10 +119,12 @@ async def test_an_asynchronous_stream_that_is_left_early(
                         break
             # The model's span too has ended by now, and not when somebody collects it.
             assert ends(database) == {"cancelled"}
+            calls = [s for s in spans_in(database) if s["attributes"][semconv.OPERATION] == semconv.CHAT]
+            assert len(calls) == (until is TextDelta)
     assert left(ledger, around) == (0, 0)
 
 
-async def _events(runner: GuardedRunner) -> AsyncIterator[Any]:
+async def _events(runner: GuardedRunner) -> AsyncGenerator[Any, None]:
     async with aclosing(runner.astream("What is x?")) as events:
         async for event in events:
             yield event
@@ -179,3 +186,59 @@ def test_a_stream_of_a_run_that_ended_can_be_closed_again(ledger: Ledger) -> Non
         events = GuardedRunner(client, **settings(ledger)).stream("What is x?")
         assert isinstance(list(events)[-1], Ended)
         events.close()  # type: ignore[attr-defined]
+
+
+# --- defects of ours --------------------------------------------------------------------------------------------------
+
+
+class BrokenSpill(Spill):
+    """Cannot cut anything."""
+
+    def cut(self, text: str, limit_chars: int) -> Cut | None:
+        raise RuntimeError("no scissors")
+
+
+class Clumsy:
+    """A client whose streams cannot be closed."""
+
+    def __init__(self, client: anthropic.Anthropic) -> None:
+        self.messages, self._client = self, client
+
+    def with_options(self, **_: Any) -> Clumsy:
+        return self
+
+    middleware, open_telemetry = (), {"traces": {}}
+
+    def stream(self, **request: Any) -> Any:
+        manager = self._client.messages.stream(**request)
+
+        def fail(*_: Any) -> None:
+            type(manager).__exit__(manager, None, None, None)
+            raise RuntimeError("the door jams")
+
+        return SimpleNamespace(__enter__=manager.__enter__, __exit__=fail)
+
+
+@pytest.mark.parametrize("way", ["run", "stream"])
+def test_a_defect_of_ours_ends_the_run_and_closes_everything(
+    way: str, ledger: Ledger, database: Path, around: Budget
+) -> None:
+    with ModelServer([call("hang")]) as server, anthropic.Anthropic(api_key="test", base_url=server.url) as client:
+        fields = {**FIELDS, "context.result_chars": 200}
+        tools = [Tool("hang", "", {"type": "object"}, lambda: "x" * 300)]
+        own = settings(ledger, tools=tools, spill=BrokenSpill(), policy=policy(fields))
+        runner = GuardedRunner(client, **own)
+        result = runner.run("What is x?") if way == "run" else last(list(runner.stream("What is x?")))
+    assert (result.stop_reason, str(result.error)) == (StopReason.INTERNAL_ERROR, "no scissors")
+    assert left(ledger, around) == (0, 0)
+    assert ends(database) == {"internal_error"}
+    assert {s["name"] for s in spans_in(database)} >= {"execute_tool hang", "invoke_agent agent"}
+
+
+def test_a_stream_that_cannot_be_closed_keeps_nothing_reserved(ledger: Ledger, around: Budget) -> None:
+    with ModelServer([text("Done.")]) as server, anthropic.Anthropic(api_key="test", base_url=server.url) as client:
+        runner = GuardedRunner(Clumsy(client), **settings(ledger))  # type: ignore[arg-type]
+        result = last(list(runner.stream("What is x?")))
+    assert (result.stop_reason, str(result.error)) == (StopReason.INTERNAL_ERROR, "the door jams")
+    assert left(ledger, around) == (0, 0)
+    assert around.spent_nano > 0

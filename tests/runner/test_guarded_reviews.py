@@ -18,9 +18,12 @@ import pytest
 from instrument.errors import ResumeError
 from instrument.ledger import Review, open_ledger
 from instrument.runner.guarded import GuardedRunner
+from instrument.runner.state import loaded
 from instrument.runner.stop import StopReason
+from instrument.runner.toolbox import toolbox
+from instrument.runner.wants import Arrived
 from instrument.testing import ModelServer, text, tool_use
-from tests.runner.in_memory import MODEL
+from tests.runner.in_memory import MODEL, World, made
 from tests.runner.playing import WAYS, call, forces_words, play, policy
 from tests.runner.resuming import FIELDS as PAUSING
 from tests.runner.resuming import search
@@ -218,3 +221,19 @@ def test_a_loop_that_had_begun_before_the_pause_is_known_after_it(tmp_path: Path
         queue.decide(first.review_id, approved=True)
         result = resumed(server.url, ledger, first.review_id, {**PAUSING, "review.over_usd": 1.0})
     assert (result.stop_reason, result.turns) == (StopReason.REPEATED_CALL, 9)
+
+
+@pytest.mark.parametrize("decision", ["approved", None])
+def test_the_time_that_a_person_takes_is_not_the_runs(decision: str | None) -> None:
+    def reviewer(review: Review) -> str | None:
+        world.clock.now += 7_200.0
+        return decision
+
+    answers = iter([Arrived({"content": [{"type": "text", "text": "Done."}], "stop_reason": "end_turn"})])
+    world = World(lambda _: next(answers), reviewer)
+    fields = {"review.over_usd": 0.0001, "loops.run_seconds": 60.0, "review.on_timeout": "pause"}
+    result = world.play(made(policy(fields), toolbox([]), world))
+    if decision:
+        assert (result.answer, result.ok) == ("Done.", True)
+    else:
+        assert loaded(world.paused[0].state).seconds == 0

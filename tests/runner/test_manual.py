@@ -177,6 +177,7 @@ def test_what_tools_do_inside_is_theirs_but_their_money_is_the_runs(spans: Any) 
             before = run.run.budget.spent_nano
             with run.tool(block) as call:
                 call.result = search(**block["input"])
+            assert not run.over
             assert run.run.budget.spent_nano > before
             messages += run.results()
             assert problems(messages) == []
@@ -352,3 +353,11 @@ def exchange(number: int) -> list[dict[str, Any]]:
     use = {"type": "tool_use", "id": f"toolu_{number}", "name": "search", "input": {"q": str(number)}}
     result = {"type": "tool_result", "tool_use_id": f"toolu_{number}", "content": f"{number} " + "lorem ipsum " * 150}
     return [{"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
+
+
+def test_a_runner_with_a_guarded_client_inside_of_a_run_is_paid_for_once() -> None:
+    with ModelServer([text("Fine.")]) as server, client_of(server.url) as client, instrument.run(Policy()) as run:
+        inner = instrument.GuardedRunner(instrument.guard(client), model=MODEL).run("What is x?")
+    assert inner.cost_usd is not None
+    assert run.result.cost_usd == inner.cost_usd > 0
+    assert run.result.turns == 0

@@ -17,7 +17,7 @@ from instrument.guards.facts import Action
 from instrument.policy import Policy
 from instrument.runner.result import RunResult
 from instrument.runner.toolbox import toolbox
-from instrument.runner.wants import Arrived, Failed
+from instrument.runner.wants import Arrived, Failed, Reserve, Send
 from instrument.testing import delayed, text, together, tool_use
 from tests.runner.chaos import Stage
 from tests.runner.in_memory import World, made
@@ -536,14 +536,14 @@ def min_output_tokens() -> None:
 
 @drives("cost.reservation_seconds")
 def reservation_seconds() -> None:
-    from instrument.runner.wants import Reserve
-
     held: list[float] = []
 
     class Noting(World):
         def do(self, want: Any) -> Any:
             if isinstance(want, Reserve):
                 held.append(want.hold_seconds)
+            if isinstance(want, Send):  # given up before the money for it is given to others
+                assert want.deadline == self.clock.now + held[-1]
             return super().do(want)
 
     for seconds in (30.0, 900.0):

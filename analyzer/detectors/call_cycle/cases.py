@@ -124,7 +124,7 @@ CASES: Final = (
             *[e for n in range(4) for e in (*_calls("ab"), tool_call("c", {}, f"{'wxyz'[n]} is bad", error=f"E{n}"))][
                 :8
             ],
-            _DONE,
+            says("`c` failed each time."),
         ],
         [],
     ),

@@ -71,7 +71,7 @@ CASES: Final = (
     ),
     Case(
         "quiet: a tool that speaks of a context window",
-        [tool_call("grep", {"q": "limit"}, "prompt is too long", error="Refused"), *_reads(2), _DONE],
+        [tool_call("grep", {"q": "limit"}, "prompt is too long: context length exceeded"), *_reads(2), _DONE],
         [],
     ),
 )

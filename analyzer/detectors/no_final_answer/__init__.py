@@ -9,6 +9,7 @@ import polars as pl
 
 from analyzer.detectors.context_overflow.overflowed import OVERFLOWED
 from analyzer.detectors.detector import Detector, Sight, plural, seen
+from analyzer.detectors.empty_response.empty import answers
 from analyzer.detectors.no_final_answer.closing import CLOSING_COMMANDS, CLOSING_TOOLS
 from analyzer.detectors.truncated_response import CUT
 from analyzer.frames import Frames
@@ -61,7 +62,13 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     certain = pl.col("agent") & (pl.col("ran").fill_null(False) | pl.col("empty"))
     return (
         last.join(asked, on="run_key", how="left", maintain_order="left")
-        .filter(~pl.col("kept").fill_null(False), pl.col("empty_answers") < policy.stuck.empty_answers)
+        .filter(
+            ~pl.col("kept").fill_null(False),
+            # More of them are `empty_response`'s.
+            pl.col("empty_answers") < policy.stuck.empty_answers,
+            # A single request whose calls nobody ran is a record of a request, not of a run.
+            pl.col("empty") | pl.col("ran").fill_null(False) | (pl.col("turn") > 1),
+        )
         .with_columns(
             pl.col("asked_calls").fill_null(0),
             # Calls that nobody ran may have been handed to the caller, to run or to approve.
@@ -77,34 +84,28 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
 
 
 def last_answers(frames: Frames) -> pl.DataFrame:
-    """One row is one run's last model call, if that did not fail, with `asked` (for tools, and said little beside) and `empty`."""
-    calls = frames.model_calls
+    """One row is one run's last model call that asked for tools and said little beside (`asked`), or that was `empty` as the
+    `empty_answers` before and with it were."""
+    calls, tools = frames.model_calls, frames.tool_calls
     words, wanted = pl.col("output_chars"), pl.col("requested_calls")
-    blank = (words.is_not_null() & pl.col("loose_output_key").is_null() & (words < 3) & (wanted == 0)).fill_null(False)
-    answers = calls.with_columns(empty=blank).filter(~pl.col("failed").fill_null(False))
-    ends = pl.col("run_key") != pl.col("run_key").shift(-1)
-    last = calls.filter(ends.fill_null(True), ~pl.col("failed").fill_null(False)).select(
-        "run_key", "step", "turn", output_chars=words, wanted=wanted
+    ends = (pl.col("run_key") != pl.col("run_key").shift(-1)).fill_null(True)
+    called = tools.filter(ends).select("run_key", called_turn=pl.col("turn"))
+    asked = ((wanted > 0) | (pl.col("called_turn") >= pl.col("turn"))) & (words.fill_null(0) < _ANSWER_CHARS)
+    last = (
+        calls.filter(ends)
+        .filter(~pl.col("failed").fill_null(False))
+        .join(called, on="run_key", how="left", maintain_order="left")
+        .with_columns(asked=asked.fill_null(False))
+        .filter(pl.col("asked") | (words.is_not_null() & pl.col("output_key").is_null() & (wanted == 0)))
     )
-    blanks = answers.filter("empty")["run_key"].unique()
-    trailing = (
-        answers.filter(pl.col("run_key").is_in(blanks.implode()))
-        .group_by("run_key", maintain_order=True)
-        .agg(empty_answers=pl.len() - (~pl.col("empty")).arg_true().last().fill_null(-1) - 1)
-    )
-    tools = frames.tool_calls
-    called = tools.filter((pl.col("run_key") != pl.col("run_key").shift(-1)).fill_null(True)).select(
-        "run_key", called_turn=pl.col("turn")
+    said = answers(frames, last.filter(~pl.col("asked"))["run_key"])
+    trailing = said.group_by("run_key", maintain_order=True).agg(
+        empty_answers=(pl.len() - 1 - (~pl.col("empty")).arg_true().last().cast(pl.Int64).fill_null(-1))
     )
     return (
-        last.join(called, on="run_key", how="left", maintain_order="left")
-        .join(trailing, on="run_key", how="left", maintain_order="left")
+        last.join(trailing, on="run_key", how="left", maintain_order="left")
         .with_columns(pl.col("empty_answers").cast(pl.Int64).fill_null(0))
-        .with_columns(
-            asked=((pl.col("wanted") > 0) | (pl.col("called_turn") >= pl.col("turn"))).fill_null(False)
-            & (pl.col("output_chars").fill_null(0) < _ANSWER_CHARS),
-            empty=pl.col("empty_answers") > 0,
-        )
+        .select("run_key", "step", "turn", "asked", "empty_answers", output_chars=words, empty=pl.col("empty_answers") > 0)
     )
 
 
@@ -159,7 +160,7 @@ DETECTOR = Detector(
         "output_chars": "Length of the words beside them, in characters; null where they were not recorded.",
     },
     reads={
-        "model_calls": ("failed", "loose_output_key", "output_chars", "requested_calls"),
+        "model_calls": ("failed", "output_key", "output_chars", "requested_calls"),
         "tool_calls": (),
     },
     message=message,

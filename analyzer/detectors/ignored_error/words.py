@@ -1,0 +1,57 @@
+"""What a model said after a failure, and the words by which it owns up or claims success."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from analyzer.frames import Frames
+
+_OWNS_UP: Final = (
+    # English
+    r"error|fail|could ?n[o'’]t|can(no|['’]?)t\b|can not|unable|not able|unsuccessful|impossible|not possible|unfortunately",
+    r"sorry|apolog|timed? ?-?out|problem|issue|trouble|denied|refused|rejected|unavailable|unreachable|went wrong|without success",
+    r"not (found|available|exist|work|reach|send|sent|done|complete|yet)|n['’]t\b|gave up|give up|however|although|instead",
+    r"workaround|missing|incomplete|blocked|invalid|no such|crash|broken|retry|try again",
+    # German, French, Spanish, Portuguese, Italian
+    r"fehl|konnte|nicht|leider|erreur|échou|echou|échec|pas pu|malheureusement|n['’]a pas|fall[oóa]|no (se )?(pud|fue)|lamenta",
+    r"erro\b|falh|não|infelizmente|fallit|non (è|sono|ho)|purtroppo",
+    # Chinese, Japanese, Russian
+    r"错误|失败|无法|不能|抱歉|未能|没有|エラー|失敗|できません|できなかっ|申し訳|ошибк|не удалось|к сожалению|невозможно",
+)
+MENTIONS: Final = f"(?i){'|'.join(_OWNS_UP)}"
+"""Wide on purpose: whatever may speak of a failure is taken to do so."""
+_DID: Final = (
+    "sent|saved|booked|updated|created|deleted|removed|written|wrote|fixed|added|changed|cancel\\w+|refunded|submitted|deployed"
+    "|pushed|scheduled|published|posted|applied|installed"
+)
+_CLAIMS: Final = (
+    r"done|success\w*|completed?|finished|has been|have been|all set",
+    rf"(is|are) (now )?(up to date|in place|ready|{_DID})|(I|we)(['’]ve| have)? (\w+ )?({_DID})",
+    r"erledigt|erfolgreich|terminé|réussi|listo|completado|concluído|completato",
+)
+CLAIMS: Final = rf"(?i)\b({'|'.join(_CLAIMS)})\b|已完成|成功|完了"
+
+_SAID: Final = """
+WITH later AS (
+    SELECT w.run_key, w.step, s.step AS said_at, c.output_keys FROM wanted w
+        JOIN spans s ON s.run_key = w.run_key AND s.step > w.step AND s.kind = 'model' AND s.duplicate_of IS NULL
+        JOIN contents c ON c.span_key = s.span_key
+), parts AS (
+    SELECT l.run_key, l.step, l.said_at,
+        array_to_string(TRY(list_transform(
+            list_filter((m.body->'$.parts')::JSON[], lambda p: p->>'$.type' = 'text'), lambda p: p->>'$.content'
+        )), chr(10)) AS said -- TRY: a message is what somebody recorded
+    FROM (SELECT * EXCLUDE output_keys, unnest(output_keys) AS message_key FROM later) l JOIN messages m USING (message_key)
+)
+SELECT run_key, step, string_agg(said, chr(10) ORDER BY said_at) AS said, last(said ORDER BY said_at) AS answer
+FROM parts WHERE said <> '' GROUP BY run_key, step
+"""
+
+
+def said_after(frames: Frames, calls: pl.DataFrame) -> pl.DataFrame:
+    """One row is one of the `calls` (`run_key`, `step`) after which the model's words were recorded: all it `said` since, and its last `answer`."""
+    return frames.ask(_SAID, wanted=calls.select("run_key", "step")).with_columns(
+        pl.col("run_key", "step").cast(pl.Int32)
+    )
