@@ -296,3 +296,42 @@ def test_reading_again_gives_the_same_spans(tmp_path: Path, name: str) -> None:
     agents = {s["spanId"] for s in once if operation(s) == "invoke_agent"}
     assert {s["parentSpanId"] for s in once if operation(s) != "invoke_agent"} <= agents
     assert all(0 < s["startTimeUnixNano"] <= s["endTimeUnixNano"] for s in once)
+
+
+def test_copies_of_a_session_that_went_different_ways_are_kept_apart(tmp_path: Path) -> None:
+    other = {**PI[6], "timestamp": "2025-12-08T22:41:07.000Z"}
+    here, there = (read(tmp_path, lines([*PI[:6], last]))[0] for last in (PI[6], other))
+    ids = [{s["spanId"] for s in spans} for spans in (here, there)]
+    assert [len(i) for i in ids] == [5, 5]
+    assert len(ids[0] & ids[1]) == 4
+
+
+@pytest.mark.parametrize("content", [ANTHROPIC, json.dumps(MINI)])
+def test_a_failed_call_is_flagged_in_the_next_request_too(tmp_path: Path, content: Any) -> None:
+    spans, _ = read(tmp_path, content)
+    [tool] = [s for s in spans if operation(s) == "execute_tool"]
+    assert tool["status"]["code"] == 2
+    last = [s for s in spans if operation(s) == "chat"][-1]
+    parts = [p for m in json.loads(last["values"]["gen_ai.input.messages"]) for p in m["parts"]]
+    assert [p.get("is_error") for p in parts if p["type"] == "tool_call_response"] == [True]
+
+
+def test_an_answer_with_two_commands_was_refused_and_is_no_call(tmp_path: Path) -> None:
+    two = {**MINI["messages"][2], "content": "```bash\nls\n```\n```bash\npwd\n```"}
+    spans, _ = read(tmp_path, {**MINI, "messages": [*MINI["messages"][:2], two, *MINI["messages"][5:]]})
+    assert of(spans, "tool", "x") == []
+
+
+def test_usage_of_an_answer_without_a_stop_reason_is_that_of_a_stream_that_may_go_on(tmp_path: Path) -> None:
+    spans, kept = read(tmp_path, lines(CLAUDE[:4]))
+    names = ("gen_ai.usage.output_tokens", "gen_ai.request.stream", "gen_ai.response.finish_reasons")
+    assert of(spans, "model", *names) == [(1, True, None)]
+    assert "partial_usage" in kept.kinds
+
+
+def test_long_histories_are_handed_on_in_pieces(tmp_path: Path) -> None:
+    answer = {"role": "assistant", "content": "x" * 20_000}
+    spans, kept = read(tmp_path, [{"role": "user", "content": "Go."}, *[answer] * 60])
+    assert len(of(spans, "model", "x")) == 60
+    assert sum(size for _, size in kept.blocks) > 36_000_000
+    assert max(size for _, size in kept.blocks) < 6_000_000

@@ -8,17 +8,26 @@ from typing import Final
 from rapidfuzz import process
 
 from analyzer.detectors import (
+    cache_bust,
     call_cycle,
     context_growth,
+    context_overflow,
     cost_outlier,
+    empty_response,
     error_cascade,
     ignored_error,
     invalid_arguments,
     near_repeat,
+    no_final_answer,
+    null_input,
+    over_budget,
+    oversized_tool_result,
     repeated_call,
     repeated_output,
     retry_storm,
+    silent_gap,
     tool_timeout,
+    truncated_response,
     unknown_tool,
 )
 from analyzer.detectors.detector import Detector
@@ -33,10 +42,19 @@ _ROOMS: Final = (
     call_cycle,
     near_repeat,
     context_growth,
+    context_overflow,
+    oversized_tool_result,
+    cache_bust,
     unknown_tool,
     invalid_arguments,
     repeated_output,
+    empty_response,
+    null_input,
+    silent_gap,
+    no_final_answer,
+    truncated_response,
     cost_outlier,
+    over_budget,
 )
 
 DETECTORS: Final[Mapping[str, Detector]] = {room.DETECTOR.slug: room.DETECTOR for room in _ROOMS}

@@ -86,7 +86,7 @@ class Run:
     ) -> None:
         self._spans = spans
         name = _digest("\0".join(identity), 16)
-        self._trace_id = parent._trace_id if parent else name
+        self._trace_id: str = parent._trace_id if parent else name
         self._own = {semconv.AGENT_NAME: agent, semconv.CONVERSATION_ID: conversation}
         self._agent, self._name, self._parent = agent, name, parent
         self._root = _digest(name, 8)

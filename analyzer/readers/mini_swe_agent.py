@@ -127,17 +127,19 @@ class _Trajectory:
         }
         self._made["no_usage"] += semconv.INPUT_TOKENS not in facts
         self._asked |= {c["id"]: (str(c["name"] or "unknown"), c["arguments"]) for c in calls}
+        started, ended = self._times(extra, response)
         spoken = _thoughts(response) + answer["parts"]
-        self._run.answer(said("assistant", *spoken), facts, said=answer, **self._when(extra, response))
+        self._run.answer(said("assistant", *spoken), facts, said=answer, start_ns=started, end_ns=ended)
 
-    def _when(self, extra: dict[str, Any], response: dict[str, Any]) -> dict[str, int | None]:
+    def _times(self, extra: dict[str, Any], response: dict[str, Any]) -> tuple[int | None, int | None]:
+        """Start and end of a model call, as far as they are known."""
         ended = moment_ns(extra.get("timestamp"))
         if ended is not None:
-            return {"end_ns": ended}
+            return None, ended
         created = moment_ns(response.get("created"))
         self._made["timeless" if created is None else "instants"] += 1
         # Whole seconds: several calls may fall into one, and go on in their order.
-        return {"start_ns": None if created is None else max(created, self._run.next_ns)}
+        return None if created is None else max(created, self._run.next_ns), None
 
     def _in_text(self, found: dict[str, Any]) -> list[Message]:
         """The command that the text holds; an answer with none or several was refused."""

@@ -77,6 +77,7 @@ def test_the_matrix_is_large_enough_and_its_part_has_everything() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_every_run_ends_inside_its_budget_and_on_record(way: str, stage: Stage, database: Path) -> None:
     seen: Counter[str] = Counter()

@@ -15,7 +15,8 @@ from instrument.policy import Policy
 
 
 def find(frames: Frames, policy: Policy) -> pl.DataFrame:
-    """One row is one run that paid anew for tokens it had had in the prompt cache, `context.cache_bust_tokens` of them or more."""
+    """One row is one run that paid anew for tokens it had had in the prompt cache, `context.cache_bust_tokens` of
+    them or more."""
     least = policy.context.cache_bust_tokens
     suspected = suspects(frames, least)
     if suspected.is_empty():
@@ -37,7 +38,9 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
             pl.col("avoidable").first(),
             lost_tokens=lost.sum(),
             busts=pl.len(),
-            reason=by_reason.sort_by(lost.sum().over("reason"), "reason", descending=True).first().struct.field("reason"),
+            reason=by_reason.sort_by(lost.sum().over("reason"), "reason", descending=True)
+            .first()
+            .struct.field("reason"),
             reasons=pl.col("reason").unique().sort(),
             extra_usd=pl.when(pl.col("extra_usd").null_count() == 0).then(pl.col("extra_usd").sum()),
             steps=pl.col("step"),
@@ -53,7 +56,8 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
 
 
 def suspects(frames: Frames, least: int) -> pl.Series:
-    """Runs (`run_key`) whose requests could have lost `least` tokens, if all of a run were one conversation: the most there can be."""
+    """Runs (`run_key`) whose requests could have lost `least` tokens, if all of a run were one conversation: the most
+    there can be."""
     calls = frames.model_calls.select(
         "run_key",
         read=pl.col("cache_read_tokens"),
@@ -95,17 +99,18 @@ DETECTOR = Detector(
     slug="cache_bust",
     failure_mode="context overflow",
     title="The prompt cache missed",
-    finds="Tokens that an earlier request of the run had written to the prompt cache, or read from it, were paid for anew by a later "
-    "request of the same conversation.",
-    matters="Read from the cache, a token costs a tenth of its price or less; written anew, a quarter more than its price. A prompt that "
-    "changes near its beginning loses all of that in every turn.",
-    wrong="Which request goes on from which is told by its messages; a producer that records only what is new in each is not judged, and "
-    "where no messages were recorded the requests of one model are taken for one conversation. Compaction and requests that became "
-    "smaller are left out. Time that ran out is only mentioned, as are misses without a visible reason of caches that nobody writes to on "
-    "purpose. The life time is five minutes from the last use, an hour where the run wrote such entries.",
-    advice="Keep what comes first the same to the letter: no dates or ids in system instructions, tools declared in one order and none added "
-    "midway, one model per conversation, messages appended and never rewritten. For pauses of more than five minutes write with a life of an "
-    "hour.",
+    finds="Tokens that an earlier request of the run had written to the prompt cache, or read from it, were paid for "
+    "anew by a later request of the same conversation.",
+    matters="Read from the cache, a token costs a tenth of its price or less; written anew, a quarter more than its "
+    "price. A prompt that changes near its beginning loses all of that in every turn.",
+    wrong="Which request goes on from which is told by its messages; a producer that records only what is new in each "
+    "is not judged, and where no messages were recorded the requests of one model are taken for one conversation."
+    " Compaction and requests that became smaller are left out. Time that ran out is only mentioned, as are "
+    "misses without a visible reason of caches that nobody writes to on purpose. The life time is five minutes "
+    "from the last use, an hour where the run wrote such entries.",
+    advice="Keep what comes first the same to the letter: no dates or ids in system instructions, tools declared in one "
+    "order and none added midway, one model per conversation, messages appended and never rewritten. For pauses "
+    "of more than five minutes write with a life of an hour.",
     params="context",
     evidence={
         "lost_tokens": "Tokens that had been cached and were paid for again.",

@@ -11,9 +11,11 @@ from analyzer.frames import Frames
 LEAST_TOKENS: Final = 1024
 """The shortest prompt that providers cache; less is the end of a request that no cache point covered."""
 _KEPT: Final = 0.95
-"""A request smaller than this share of the one before was compacted, or is about something else: what it no longer holds it need not read."""
+"""A request smaller than this share of the one before was compacted, or is about something else: what it no longer
+holds it need not read."""
 _GUESSED: Final = 0.5
-"""Where messages were not recorded, reading less than this share of what was cached is taken for a bust, and more for another conversation."""
+"""Where messages were not recorded, reading less than this share of what was cached is taken for a bust, and more for
+another conversation."""
 _TAIL: Final = 40
 """Messages at the end of a request among which the last one of the request before it is looked for."""
 _REASONED: Final = 50
@@ -61,7 +63,11 @@ def busts(frames: Frames, runs: pl.Series) -> pl.DataFrame:
     calls = frames.rows("kind = 'model' AND NOT coalesce(failed, false) AND input_tokens IS NOT NULL", _COLUMNS, runs)
     calls = calls.filter(pl.col("read").is_not_null()).with_columns(cached=pl.col("read") + pl.col("written"))
     pairs = calls.join(before(frames, calls), on=["run_key", "step"], maintain_order="left").join(
-        calls.drop("turn"), left_on=["run_key", "step_before"], right_on=["run_key", "step"], suffix="_before", maintain_order="left"
+        calls.drop("turn"),
+        left_on=["run_key", "step_before"],
+        right_on=["run_key", "step"],
+        suffix="_before",
+        maintain_order="left",
     )
     lost = pl.min_horizontal(pl.col("cached_before") - pl.col("read"), pl.col("input_tokens") - pl.col("read"))
     told = pl.col("last_key").is_not_null() & pl.col("last_key_before").is_not_null()
@@ -70,9 +76,7 @@ def busts(frames: Frames, runs: pl.Series) -> pl.DataFrame:
         pl.col("input_tokens") >= _KEPT * pl.col("input_tokens_before"),
         told | (pl.col("read") < _GUESSED * pl.col("cached_before")),
     )
-    writing = calls.group_by("run_key").agg(
-        writes=(pl.col("written") > 0).any(), hour=(pl.col("written_1h") > 0).any()
-    )
+    writing = calls.group_by("run_key").agg(writes=(pl.col("written") > 0).any(), hour=(pl.col("written_1h") > 0).any())
     found = found.join(writing, on="run_key", how="left", maintain_order="left")
     return found.join(_changes(frames, found), on=["run_key", "step"], how="left", maintain_order="left").with_columns(
         reason=_reason()
@@ -80,8 +84,10 @@ def busts(frames: Frames, runs: pl.Series) -> pl.DataFrame:
 
 
 def before(frames: Frames, calls: pl.DataFrame) -> pl.DataFrame:
-    """One row is one of `calls` (`run_key`, `step`) with the `step_before` of the request that it goes on from: the latest whose last message
-    it holds near its end; where messages were not recorded, the one before it to the same model."""
+    """One row is one of `calls` (`run_key`, `step`) with the `step_before` of the request that it goes on from.
+
+    That is the latest whose last message it holds near its end; where messages were not recorded, the one before it to the same model.
+    """
     told = calls.filter(pl.col("last_key").is_not_null())
     paying = told.filter(pl.col("input_tokens") - pl.col("read") >= LEAST_TOKENS)
     tails = frames.ask(_TAILS, wanted=paying.select("run_key", "step", "span_key"))

@@ -39,7 +39,11 @@ CASES: Final = (
     ),
     Case(
         "a tool was added",
-        [*_good(20, 60), *[_asks(n, 60 + n, 0 if n == 1 else 59 + n, more_tools=("late",)) for n in (1, 2)], _done(64, 62, more_tools=("late",))],
+        [
+            *_good(20, 60),
+            *[_asks(n, 60 + n, 0 if n == 1 else 59 + n, more_tools=("late",)) for n in (1, 2)],
+            _done(64, 62, more_tools=("late",)),
+        ],
         [Found("cache_bust", turns=(3, 3), severity="warning")],
     ),
     Case(

@@ -12,18 +12,25 @@ from instrument.prices import Condition, Prices
 _CONDITION: Final = ("provider", "model", "day")
 _RATES: Final = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
 _TOLERANCE: Final = 0.02
-"""The call's own cost may differ so much from ours; beyond that it was billed by other rates (batch, a user's own), which we do not know here."""
+"""The call's own cost may differ so much from ours; beyond that it was billed by other rates (batch, a user's own),
+which we do not know here."""
 
 
 def extra_usd(calls: pl.DataFrame) -> pl.DataFrame:
-    """`calls` (rows of `busts`) plus `extra_usd`: `lost_tokens` at what they were billed as, less the same read from the cache. Null: not known."""
+    """`calls` (rows of `busts`) plus `extra_usd`: `lost_tokens` at what they were billed as, less the same read from
+    the cache. Null: not known."""
     day = pl.from_epoch(pl.col("start_ns"), time_unit="ns").dt.date()
     dated = calls.with_row_index("row").with_columns(day=day)
     rates = _rates(dated.select(_CONDITION).unique(maintain_order=True))
     priced = (
         dated.sort("input_tokens")
         .join_asof(
-            rates.sort("above"), left_on="input_tokens", right_on="above", by=_CONDITION, allow_exact_matches=False, check_sortedness=False
+            rates.sort("above"),
+            left_on="input_tokens",
+            right_on="above",
+            by=_CONDITION,
+            allow_exact_matches=False,
+            check_sortedness=False,
         )
         .sort("row")
     )
@@ -40,9 +47,9 @@ def extra_usd(calls: pl.DataFrame) -> pl.DataFrame:
     right = (ours - pl.col("cost_usd")).abs() <= _TOLERANCE * pl.col("cost_usd")
     again = pl.min_horizontal("lost_tokens", "written")
     billed = again * write + (pl.col("lost_tokens") - again) * pl.col("input")
-    return priced.with_columns(extra_usd=pl.when(right).then(billed - pl.col("lost_tokens") * pl.col("cache_read"))).drop(
-        "row", "day", "above", *_RATES
-    )
+    return priced.with_columns(
+        extra_usd=pl.when(right).then(billed - pl.col("lost_tokens") * pl.col("cache_read"))
+    ).drop("row", "day", "above", *_RATES)
 
 
 def _rates(conditions: pl.DataFrame) -> pl.DataFrame:
@@ -53,5 +60,11 @@ def _rates(conditions: pl.DataFrame) -> pl.DataFrame:
         for provider, model, day in conditions.iter_rows()
         for step in (prices.rates(Condition(provider, model, day or datetime.now(UTC).date())) if model else ())
     ]
-    schema = {"provider": pl.String, "model": pl.String, "day": pl.Date, "above": pl.Int64, **dict.fromkeys(_RATES, pl.Float64)}
+    schema = {
+        "provider": pl.String,
+        "model": pl.String,
+        "day": pl.Date,
+        "above": pl.Int64,
+        **dict.fromkeys(_RATES, pl.Float64),
+    }
     return pl.DataFrame(rows, schema=schema, orient="row")

@@ -42,11 +42,11 @@ def suspects(frames: Frames, rounds: int) -> pl.Series:
 
 
 def in_sequence(frames: Frames, story: pl.DataFrame) -> pl.DataFrame:
-    """The calls of which a cycle can consist, in order, with `part` (a new one where a cycle cannot go on) and `changed`: whether the
-    same call gave another result when it was next asked, with nothing done in between.
+    """The calls of which a cycle can consist, in order, with `part` (a new one where a cycle cannot go on) and
+    `changed`: whether the same call gave another result when it was next asked, with nothing done in between.
 
-    A call that merely waits, or was blocked before it ever ran, is no part of the sequence and does not end it. A call that failed, or is not
-    known whole, ends it; so does a word of the user. Twice the same in one turn is once.
+    A call that merely waits, or was blocked before it ever ran, is no part of the sequence and does not end it. A call
+    that failed, or is not known whole, ends it; so does a word of the user. Twice the same in one turn is once.
     """
     spoken = frames.questions(story["run_key"].unique()).with_columns(spoken=pl.int_range(1, pl.len() + 1))
     idle = (pl.col("effect") == Effect.WAITS) | (pl.col("blocked") & pl.col("failed"))
@@ -119,15 +119,17 @@ DETECTOR = Detector(
     slug="call_cycle",
     failure_mode="infinite loops",
     title="Calls that go round and round",
-    finds="Two or more calls followed each other in the same order, with the same arguments and the same results, for several rounds.",
-    matters="Each round costs as many turns as it has calls and ends where it began. Such loops hide from any check that only compares "
-    "a call with the one before it.",
-    wrong="Two checks taken in turn until somebody outside acts look like a cycle until an answer changes; where one does, with nothing "
-    "done in between, it was waiting and is not reported. Where every call of the round acts and answers no more than “ok” (clicking, scrolling), "
-    "the rounds may have had effects that no result shows; confidence is lower then. A failed call ends a cycle, so a round with a "
-    "failure in it is left to `error_cascade`.",
-    advice="Tell the model after `loops.cycle_repeats` rounds that another one will bring nothing new, and refuse the calls from then on. Look for "
-    "two instructions that contradict each other: they send an agent back and forth.",
+    finds="Two or more calls followed each other in the same order, with the same arguments and the same results, "
+    "for several rounds.",
+    matters="Each round costs as many turns as it has calls and ends where it began. Such loops hide from any check "
+    "that only compares a call with the one before it.",
+    wrong="Two checks taken in turn until somebody outside acts look like a cycle until an answer changes; where one "
+    "does, with nothing done in between, it was waiting and is not reported. Where every call of the round acts and "
+    "answers no more than “ok” (clicking, scrolling), the rounds may have had effects that no result shows; "
+    "confidence is lower then. A failed call ends a cycle, so a round with a failure in it is left to "
+    "`error_cascade`.",
+    advice="Tell the model after `loops.cycle_repeats` rounds that another one will bring nothing new, and refuse "
+    "the calls from then on. Look for two instructions that contradict each other: they send an agent back and forth.",
     params="loops",
     evidence={
         "tools": "Tools of one round, in order, each once.",

@@ -23,6 +23,10 @@ def _check(tests: str) -> list[Entry]:
     return [tool_call("build_status", {}, "running"), tool_call("test_status", {}, tests)]
 
 
+def _asked_again(number: int) -> list[Entry]:
+    return [*_calls("ab"), says(f"Here is try {number}."), user(f"Again, the {number}th time.")]
+
+
 CASES: Final = (
     Case("two calls in turn", [*_calls("ab" * 6), _DONE], [Found("call_cycle", turns=(1, 12), severity="error")]),
     Case("three rounds", [*_calls("ab" * 3), _DONE], [Found("call_cycle", turns=(1, 6), severity="warning")]),
@@ -112,7 +116,7 @@ CASES: Final = (
     Case(
         "quiet: the user in every round",
         [
-            *[e for n in range(6) for e in (*_calls("ab"), says(f"Here is try {n}."), user(f"Again, the {n}th time."))],
+            *[e for n in range(6) for e in _asked_again(n)],
             _DONE,
         ],
         [],

@@ -10,16 +10,19 @@ _ODD: Final = pl.lit(0x9E3779B97F4A7C15, pl.UInt64)
 
 
 def periodic(sequence: pl.DataFrame, longest: int, rounds: int) -> pl.DataFrame:
-    """One row is one longest stretch of `sequence` (`part`, `call_key`, `result_key`) that repeats with a `period` of 2 to `longest` calls for
-    so many rounds: the row numbers of its `first` and `last` call. Nothing that repeats a single call, and of the periods of one stretch the
-    smallest.
+    """One row is one longest stretch of `sequence` (`part`, `call_key`, `result_key`) that repeats with a `period` of
+    2 to `longest` calls for so many rounds: the row numbers of its `first` and `last` call. Nothing that repeats a
+    single call, and of the periods of one stretch the smallest.
     """
     # Two keys as one number.
     calls = sequence.select("part", same=pl.col("call_key") * _ODD + pl.col("result_key"))
-    found = pl.concat(_with_period(calls, period, rounds) for period in range(2, longest + 1))
-    varied = calls.select(other=(pl.col("same") != pl.col("same").shift()).fill_null(False).cum_sum()).to_series()
-    alike = pl.Series(varied.gather(found["first"])) == varied.gather(found["last"])
-    return _smallest(found.filter(~alike)).sort("first", "last")
+    changes = calls.select((pl.col("same") != pl.col("same").shift()).fill_null(False).cum_sum()).to_series()
+    found = pl.DataFrame(schema={"first": pl.Int64, "last": pl.Int64, "period": pl.Int64})
+    for period in range(2, longest + 1):
+        more = _with_period(calls, period, rounds)
+        more = more.filter(changes.gather(more["first"]) != changes.gather(more["last"]))
+        found = pl.concat([found, _outside(more, found)]).sort("first")
+    return found
 
 
 def _with_period(calls: pl.DataFrame, period: int, rounds: int) -> pl.DataFrame:
@@ -35,13 +38,8 @@ def _with_period(calls: pl.DataFrame, period: int, rounds: int) -> pl.DataFrame:
     )
 
 
-def _smallest(found: pl.DataFrame) -> pl.DataFrame:
-    """`found` without what lies within a stretch of a smaller period: what repeats every two calls does so every four."""
-    numbered = found.with_row_index("number")
-    within = numbered.join_where(
-        found,
-        pl.col("period") > pl.col("period_right"),
-        pl.col("first") >= pl.col("first_right"),
-        pl.col("last") <= pl.col("last_right"),
-    )
-    return numbered.join(within.select("number"), on="number", how="anti").drop("number")
+def _outside(stretches: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """`stretches` without what lies within one that was `found`: what repeats every two calls does so every four."""
+    reach = found.select("first", reach=pl.col("last").cum_max())
+    within = stretches.join_asof(reach, on="first").with_columns(pl.col("reach").fill_null(-1))
+    return within.filter(pl.col("reach") < pl.col("last")).drop("reach")

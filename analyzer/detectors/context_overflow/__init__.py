@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 
 from analyzer.detectors.context_growth.filling import fillings
-from analyzer.detectors.context_overflow.overflowed import CUT, OVERFLOWED, STATED_TOKENS
 from analyzer.detectors.detector import Detector, Sight, between, plural, seen
+from analyzer.detectors.overflowed import CUT, OVERFLOWED, STATED_TOKENS
 from analyzer.frames import Frames
 from instrument.policy import Policy
 from instrument.windows import window_of
@@ -91,8 +91,8 @@ DETECTOR = Detector(
     wrong="Refusals are known by their words. A provider that words them unlike any we know is missed, and one that "
     "speaks of a context limit when it means another limit fools this. Rate limits in tokens per minute are left out. "
     "A context that merely came near the window is `context_growth`'s.",
-    advice="Compact before the window is full (`context.compact_share`), cut long tool results (`context.result_chars`), and "
-    "answer a refusal with a shorter request, never with the same one.",
+    advice="Compact before the window is full (`context.compact_share`), cut long tool results (`context.result_chars`),"
+    " and answer a refusal with a shorter request, never with the same one.",
     params="context",
     evidence={
         "model": "Model whose window it was.",

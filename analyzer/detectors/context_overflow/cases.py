@@ -44,7 +44,11 @@ CASES: Final = (
     ),
     Case(
         "and in a third one's",
-        [model_error("ClientError", "The input token count (1201041) exceeds the maximum number of tokens allowed (1048575).")],
+        [
+            model_error(
+                "ClientError", "The input token count (1201041) exceeds the maximum number of tokens allowed (1048575)."
+            )
+        ],
         [Found("context_overflow", turns=(1, 1))],
     ),
     Case(
@@ -57,7 +61,9 @@ CASES: Final = (
     Case(
         "quiet: too many tokens in a minute",
         [
-            model_error("rate_limit_error", "This request would exceed the rate limit of 30,000 input tokens per minute."),
+            model_error(
+                "rate_limit_error", "This request would exceed the rate limit of 30,000 input tokens per minute."
+            ),
             model_error("ThrottlingException", "Too many input tokens, please wait before trying again."),
             *_reads(2),
             _DONE,
@@ -66,7 +72,12 @@ CASES: Final = (
     ),
     Case(
         "quiet: refused for another reason",
-        [model_error("invalid_request_error", "max_tokens: 9000 > 8192, which is the maximum allowed for this model"), _DONE],
+        [
+            model_error(
+                "invalid_request_error", "max_tokens: 9000 > 8192, which is the maximum allowed for this model"
+            ),
+            _DONE,
+        ],
         [],
     ),
     Case(

@@ -12,6 +12,7 @@ from analyzer.detectors.empty_response.empty import answers
 from analyzer.frames import Frames
 from instrument.policy import Policy
 
+
 def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     """One row is one row of answers with neither words nor tool calls, and nothing said by the user in between."""
     least = policy.stuck.empty_answers
@@ -58,13 +59,15 @@ DETECTOR = Detector(
     slug="empty_response",
     failure_mode="stuck states",
     title="Nothing answered",
-    finds="The model gave several answers in a row that held neither words nor a tool call; thinking alone is empty, a refusal is not.",
+    finds="The model gave several answers in a row that held neither words nor a tool call; thinking alone is empty, a "
+    "refusal is not.",
     matters="The loop asks again with nothing new and is answered nothing again: it pays for the whole context each time.",
-    wrong="A model that has done everything may rightly say nothing more, and a loop that asks once too often gets a second empty answer. "
-    "An answer that was recorded without its words is told by its output tokens: what was billed more than a few and shows no thinking is not "
-    "taken for empty.",
-    advice="After an empty answer say what is missing; end the run after `stuck.empty_answers` of them. Do not send empty text back, "
-    "and do not put words for the user after a tool's result: both teach the model to end its turn.",
+    wrong="A model that has done everything may rightly say nothing more, and a loop that asks once too often gets a "
+    "second empty answer. An answer that was recorded without its words is told by its output tokens: what was "
+    "billed more than a few and shows no thinking is not taken for empty.",
+    advice="After an empty answer say what is missing; end the run after `stuck.empty_answers` of them. Do not send "
+    "empty text back, and do not put words for the user after a tool's result: both teach the model to end its "
+    "turn.",
     params="stuck",
     evidence={"answers": "Empty answers in a row."},
     reads={"model_calls": ("output_key", "output_chars", "requested_calls", "failed")},

@@ -17,7 +17,9 @@ _SILENT: Final = f"""coalesce(output_chars IS NOT NULL AND output_key IS NULL AN
     AND coalesce(lower(finish_reason), '') NOT IN {_OTHERWISE}, false)"""
 _FEW_TOKENS: Final = 16
 """What saying nothing costs at most. An answer that was billed more and shows no thinking was not recorded whole."""
-_PAID_FOR: Final = f"coalesce(output_tokens - coalesce(reasoning_tokens, 0) > {_FEW_TOKENS}, false) AND content_state != 'hashed'"
+_PAID_FOR: Final = (
+    f"coalesce(output_tokens - coalesce(reasoning_tokens, 0) > {_FEW_TOKENS}, false) AND content_state != 'hashed'"
+)
 # Images, files and what tools on the server found are answers too.
 _PARTS: Final = """
 SELECT w.run_key, w.step, bool_or(part = 'reasoning') AS thought, bool_or(part NOT IN ('text', 'reasoning')) AS shown

@@ -10,7 +10,7 @@ import polars as pl
 from analyzer.detectors.changes import Effect, effects
 from analyzer.detectors.detector import Detector, Sight, between, plural
 from analyzer.detectors.error_cascade import RAN
-from analyzer.detectors.ignored_error.words import CLAIMS, MENTIONS, said_after
+from analyzer.detectors.ignored_error.words import CLAIMS, MAY_OWN_UP, OWNS_UP, said_after
 from analyzer.detectors.invalid_arguments.said import SAID_INVALID
 from analyzer.detectors.unknown_tool.unknown import UNKNOWN
 from analyzer.frames import Frames
@@ -22,12 +22,15 @@ _TESTS: Final = r"(?i)test|check|lint|verif|valid|assert|diff|grep"
 
 
 def find(frames: Frames, policy: Policy) -> pl.DataFrame:
-    """One row is one run and one tool that failed, never worked afterwards, and was not spoken of again, though the run ended with an answer."""
+    """One row is one run and one tool that failed, never worked afterwards, and was not spoken of again, though the
+    run ended with an answer.
+    """
     failed = unresolved(frames, policy.tool_errors)
     if failed.is_empty():
         return failed
     failed = failed.join(said_after(frames, failed), on=["run_key", "step"], how="inner", maintain_order="left")
-    silent = ~pl.col("said").str.contains(MENTIONS)
+    may_own_up = pl.any_horizontal(pl.col("next", "answer").str.contains(MAY_OWN_UP))
+    silent = ~pl.col("said").str.contains(OWNS_UP) & ~may_own_up
     claims, acts = pl.col("answer").str.contains(CLAIMS), pl.col("effect") == Effect.CHANGES
     # Where nobody flagged the failure and nothing was to be changed, only an answer that boasts makes it one.
     failed = failed.with_columns(silent=silent, claims=claims, acts=acts).filter(
@@ -60,10 +63,11 @@ def confidence() -> pl.Expr:
 
 
 def unresolved(frames: Frames, params: ToolErrors) -> pl.DataFrame:
-    """One row is one failed call of a tool that did not work afterwards, in a run that ended with an answer, with its `effect`.
+    """One row is one failed call of a tool that did not work afterwards, in a run that ended with an answer, with its
+    `effect`.
 
-    Where something was to be changed, any later call that changed something may have made up for it. What failed so often that it
-    is a cascade is `error_cascade`'s.
+    Where something was to be changed, any later call that changed something may have made up for it. What failed so
+    often that it is a cascade is `error_cascade`'s.
     """
     told = ["tool_name", "failed: coalesce(failed, false)", "failure_inferred: coalesce(failure_inferred, false)"]
     ended = answered(frames)
@@ -132,16 +136,18 @@ DETECTOR = Detector(
     slug="ignored_error",
     failure_mode="tool errors that cascade",
     title="A failure nobody spoke of",
-    finds="A tool call failed and the tool did not work afterwards, but the run ended with an answer that says it was done, or "
-    "does not speak of it.",
-    matters="Whoever reads the answer believes that the mail was sent. It is the one failure that no log of errors shows as the user's.",
-    wrong="Whether the answer speaks of the failure is looked for by its words, in nine languages: one that says so in other words is "
-    "taken for silent, and one that says “no problem” for honest. A lookup that failed may not have been needed, so only tools that change "
-    "something weigh as a warning, judged by their names; where another changing call worked afterwards, it may have made up for it and nothing is said. "
-    "Checks and tests report failures as their result and are left out unless the producer flagged them. Failures that came three times or more are "
-    "`error_cascade`'s.",
-    advice="Ask for failures in the system prompt: name in the final answer every action that did not work. Let the tool's error say what to do, and "
-    "check what was promised against what ran before the answer goes out.",
+    finds="A tool call failed and the tool did not work afterwards, but the run ended with an answer that says it "
+    "was done, or does not speak of it.",
+    matters="Whoever reads the answer believes that the mail was sent. It is the one failure that no log of errors "
+    "shows as the user's.",
+    wrong="Whether the answer speaks of the failure is looked for by its words, in nine languages: one that says so "
+    "in other words is taken for silent, and one that says “no problem” for honest. A lookup that failed may not have "
+    "been needed, so only tools that change something weigh as a warning, judged by their names; where another "
+    "changing call worked afterwards, it may have made up for it and nothing is said. Checks and tests report "
+    "failures as their result and are left out unless the producer flagged them. Failures that came three times or "
+    "more are `error_cascade`'s.",
+    advice="Ask for failures in the system prompt: name in the final answer every action that did not work. Let the "
+    "tool's error say what to do, and check what was promised against what ran before the answer goes out.",
     params="tool_errors",
     evidence={
         "tool_name": "Tool that failed.",

@@ -94,6 +94,10 @@ CASES: Final = (
         [],
     ),
     Case("quiet: refused by a guard", [rejected_call("send_mail", {"to": "ann"}, "refused"), _BOAST], [], only=_SPANS),
-    Case("quiet: the run was cut", [_send(), turn(_read(1), text="Next I am going to read the notes.")], []),
+    Case(
+        "a run without an answer promised nothing",
+        [_send(), turn(_read(1), text="Next I am going to read the notes.")],
+        ["no_final_answer"],
+    ),
     Case("quiet: nothing failed", [_send(None), _BOAST], []),
 )

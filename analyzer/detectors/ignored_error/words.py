@@ -10,25 +10,31 @@ from analyzer.frames import Frames
 
 _OWNS_UP: Final = (
     # English
-    r"error|fail|could ?n[o'’]t|can(no|['’]?)t\b|can not|unable|not able|unsuccessful|impossible|not possible|unfortunately",
-    r"sorry|apolog|timed? ?-?out|problem|issue|trouble|denied|refused|rejected|unavailable|unreachable|went wrong|without success",
-    r"not (found|available|exist|work|reach|send|sent|done|complete|yet)|n['’]t\b|gave up|give up|however|although|instead",
-    r"workaround|missing|incomplete|blocked|invalid|no such|crash|broken|retry|try again",
+    r"error|fail|could ?n[o'\x{2019}]t|can(no|['\x{2019}]?)t\b|can not|unable|not able|unsuccessful|impossible|not possible|unfortunately",
+    r"sorry|apolog|timed? ?-?out|denied|refused|rejected|unavailable|unreachable|went wrong|without success|gave up|give up",
+    r"not (found|available|exist|work|reach|send|sent|done)|did(n['\x{2019}]t| not) (work|go)|try again|workaround",
     # German, French, Spanish, Portuguese, Italian
-    r"fehl|konnte|nicht|leider|erreur|échou|echou|échec|pas pu|malheureusement|n['’]a pas|fall[oóa]|no (se )?(pud|fue)|lamenta",
-    r"erro\b|falh|não|infelizmente|fallit|non (è|sono|ho)|purtroppo",
+    r"fehl|konnte|leider|erreur|échou|echou|échec|pas pu|malheureusement|fall[oóa]|no (se )?(pud|fue)|lamenta",
+    r"erro\b|falh|infelizmente|fallit|purtroppo|impossibile",
     # Chinese, Japanese, Russian
-    r"错误|失败|无法|不能|抱歉|未能|没有|エラー|失敗|できません|できなかっ|申し訳|ошибк|не удалось|к сожалению|невозможно",
+    r"错误|失败|无法|不能|抱歉|未能|エラー|失敗|できません|できなかっ|申し訳|ошибк|не удалось|к сожалению|невозможно",
 )
-MENTIONS: Final = f"(?i){'|'.join(_OWNS_UP)}"
-"""Wide on purpose: whatever may speak of a failure is taken to do so."""
+_MAY_OWN_UP: Final = (
+    r"n['\x{2019}]t\b|\bnot?\b|problem|issue|trouble|however|although|instead|missing|incomplete|blocked|invalid|crash|broken|yet\b",
+    r"nicht|n['\x{2019}]a pas|\bne\b|não|non (è|sono|ho)|没有",
+)
+OWNS_UP: Final = f"(?i){'|'.join(_OWNS_UP)}"
+"""Words of failure, wherever they were said afterwards."""
+MAY_OWN_UP: Final = f"(?i){'|'.join(_MAY_OWN_UP)}"
+"""Words that may speak of one, if they were said next or at the end. Both are wide on purpose: a doubt is no finding.
+"""
 _DID: Final = (
     "sent|saved|booked|updated|created|deleted|removed|written|wrote|fixed|added|changed|cancel\\w+|refunded|submitted|deployed"
     "|pushed|scheduled|published|posted|applied|installed"
 )
 _CLAIMS: Final = (
     r"done|success\w*|completed?|finished|has been|have been|all set",
-    rf"(is|are) (now )?(up to date|in place|ready|{_DID})|(I|we)(['’]ve| have)? (\w+ )?({_DID})",
+    rf"(is|are) (now )?(up to date|in place|ready|{_DID})|(I|we)(['\x{{2019}}]ve| have)? (\w+ )?({_DID})",
     r"erledigt|erfolgreich|terminé|réussi|listo|completado|concluído|completato",
 )
 CLAIMS: Final = rf"(?i)\b({'|'.join(_CLAIMS)})\b|已完成|成功|完了"
@@ -45,13 +51,15 @@ WITH later AS (
         )), chr(10)) AS said -- TRY: a message is what somebody recorded
     FROM (SELECT * EXCLUDE output_keys, unnest(output_keys) AS message_key FROM later) l JOIN messages m USING (message_key)
 )
-SELECT run_key, step, string_agg(said, chr(10) ORDER BY said_at) AS said, last(said ORDER BY said_at) AS answer
+SELECT run_key, step, string_agg(said, chr(10) ORDER BY said_at) AS said, first(said ORDER BY said_at) AS next,
+    last(said ORDER BY said_at) AS answer
 FROM parts WHERE said <> '' GROUP BY run_key, step
 """
 
 
 def said_after(frames: Frames, calls: pl.DataFrame) -> pl.DataFrame:
-    """One row is one of the `calls` (`run_key`, `step`) after which the model's words were recorded: all it `said` since, and its last `answer`."""
+    """One row is one of the `calls` (`run_key`, `step`) after which the model's words were recorded: all it
+    `said` since, what it said `next`, and its last `answer`."""
     return frames.ask(_SAID, wanted=calls.select("run_key", "step")).with_columns(
         pl.col("run_key", "step").cast(pl.Int32)
     )

@@ -51,8 +51,9 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
 
 
 def judged(frames: Frames) -> pl.DataFrame:
-    """One row is one tool call of the runs in which some do not fit: `bad`, for whatever reason of these: it was `rejected` for it, its
-    arguments are a `misfit` by the declared schema (`problem`), or its error says so. `lost`: it brought nothing.
+    """One row is one tool call of the runs in which some do not fit: `bad`, for whatever reason of these: it was
+    `rejected` for it, its arguments are a `misfit` by the declared schema (`problem`), or its error says so. `lost`:
+    it brought nothing.
     """
     misfit = misfits(frames)
     told = frames.rows(f"kind = 'tool' AND ({_REJECTED} OR {SAID_INVALID})", [])["run_key"]
@@ -115,16 +116,18 @@ DETECTOR = Detector(
     slug="invalid_arguments",
     failure_mode="hallucinated tool calls",
     title="Arguments that do not fit",
-    finds="One tool was called in several turns with arguments that do not fit its declared schema: missing, unknown, of another type, out of "
-    "range, or not among the values allowed.",
-    matters="Such a call cannot do what was meant. Where nobody checks, the tool does something else, or fails with words that do not help "
-    "the model to mend it.",
-    wrong="Arguments are judged by the schema that the last request before the call declared; where calls were answered well "
-    "although they do not fit, the schema is stricter than the tool, or an instrumentation has wrapped the arguments, and they are only "
-    "mentioned. Without schemas the words of the error decide, and confidence is lower. Calls in which a valid one follows each "
-    "invalid one are only mentioned: the model mends them. Of hashed content only those calls are seen that were refused for their arguments.",
-    advice="Check arguments against the schema before the tool runs, and answer with what is missing or wrong by name and value. Describe the "
-    "argument that is got wrong in the tool's schema, with an example; make values that are known an `enum`.",
+    finds="One tool was called in several turns with arguments that do not fit its declared schema: missing, "
+    "unknown, of another type, out of range, or not among the values allowed.",
+    matters="Such a call cannot do what was meant. Where nobody checks, the tool does something else, or fails with "
+    "words that do not help the model to mend it.",
+    wrong="Arguments are judged by the schema that the last request before the call declared; where calls were "
+    "answered well although they do not fit, the schema is stricter than the tool, or an instrumentation has wrapped "
+    "the arguments, and they are only mentioned. Without schemas the words of the error decide, and confidence is "
+    "lower. Calls in which a valid one follows each invalid one are only mentioned: the model mends them. Of hashed "
+    "content only those calls are seen that were refused for their arguments.",
+    advice="Check arguments against the schema before the tool runs, and answer with what is missing or wrong by "
+    "name and value. Describe the argument that is got wrong in the tool's schema, with an example; make values that "
+    "are known an `enum`.",
     params="invalid_arguments",
     evidence={
         "tool_name": "Tool that was called.",

@@ -31,8 +31,8 @@ def misfits(frames: Frames) -> pl.DataFrame:
 
 
 def judgeable(frames: Frames) -> pl.DataFrame:
-    """One row is one call of a declared tool whose arguments were recorded, with `call_key` and the `toolset_key` of the last request before it
-    that declared any; only those whose declarations hold schemas.
+    """One row is one call of a declared tool whose arguments were recorded, with `call_key` and the `toolset_key` of
+    the last request before it that declared any; only those whose declarations hold schemas.
     """
     asked = frames.model_calls.select("run_key", "step", "toolset_key").drop_nulls()
     calls = frames.tool_calls.filter(

@@ -16,4 +16,6 @@ SAID_INVALID: Final = (
     "CASE WHEN failed AND (rejected IS NULL OR rejected = 'invalid_arguments') "
     f"THEN regexp_matches(coalesce(failure_kind, ''), '{_SAYS}', 'i') AND NOT {UNKNOWN} ELSE false END"
 )
-"""What a guard says of a call that it blocked is no error of the tool, and a tool that does not exist is `unknown_tool`'s."""
+"""What a guard says of a call that it blocked is no error of the tool, and a tool that does not exist is
+`unknown_tool`'s.
+"""

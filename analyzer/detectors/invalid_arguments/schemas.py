@@ -37,7 +37,9 @@ class Schema:
         return check(self.body, given)
 
     def _surely_fits(self, given: Mapping[str, Any]) -> bool:
-        """A quick yes for what millions of calls are: plain values under known names. Whatever is not plain is left to `check`."""
+        """A quick yes for what millions of calls are: plain values under known names. Whatever is not plain is left to
+        `check`.
+        """
         plain = self._plain
         return (
             plain is not None
@@ -78,7 +80,9 @@ def _fit(schema: Any) -> Callable[[Any], bool] | None:
 
 
 def schemas_of(definitions: str) -> dict[str, Schema]:
-    """Schemas by tool, out of a JSON list of declarations; tools without one, or declared twice in different ways, are left out."""
+    """Schemas by tool, out of a JSON list of declarations; tools without one, or declared twice in different ways, are
+    left out.
+    """
     listed = _decoded(definitions)
     found: dict[str, Schema] = {}
     unclear = set()

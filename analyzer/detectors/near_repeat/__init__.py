@@ -18,12 +18,14 @@ _QUESTION: Final = ("run_key", "loose_call_key")
 
 
 def find(frames: Frames, policy: Policy) -> pl.DataFrame:
-    """One row is one stretch of a run in which one question, in several wordings, kept giving one result while nothing had happened."""
+    """One row is one stretch of a run in which one question, in several wordings, kept giving one result while nothing
+    had happened.
+    """
     params = policy.loops
-    suspects = recurring(frames.tool_calls, ("loose_call_key", "result_key"), params.near_repeats)
-    if suspects.is_empty():
+    runs = suspects(frames, params)
+    if runs.is_empty():
         return pl.DataFrame()
-    found = stretches(questions(frames, suspects), params)
+    found = stretches(questions(frames, runs), params)
     return without_batches(frames, found).with_columns(
         severity=pl.when(pl.col("repeats") >= params.near_error_repeats)
         .then(pl.lit("error"))
@@ -32,9 +34,19 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     )
 
 
+def suspects(frames: Frames, params: Loops) -> pl.Series:
+    """Runs in which one question had one answer so often, and was asked in more than one wording."""
+    answer = ("loose_call_key", "result_key")
+    often = recurring(frames.tool_calls, answer, params.near_repeats)
+    calls = frames.tool_calls.filter(pl.col("run_key").is_in(often.implode())).drop_nulls(answer)
+    varied = pl.col("call_key").min() != pl.col("call_key").max()
+    asked = calls.group_by("run_key", *answer).agg(asked=pl.len(), varied=varied)
+    return asked.filter("varied", pl.col("asked") >= params.near_repeats)["run_key"].unique()
+
+
 def questions(frames: Frames, runs: pl.Series) -> pl.DataFrame:
-    """One row is one call of the `runs` that looks at something, as in `stories`, with `loose_call_key`. A call that a guard blocked has the result
-    that the question had when it was last answered.
+    """One row is one call of the `runs` that looks at something, as in `stories`, with `loose_call_key`. A call that a
+    guard blocked has the result that the question had when it was last answered.
     """
     loose = frames.tool_calls.select("run_key", "step", "loose_call_key")
     answer = pl.when(~pl.col("blocked")).then("result_key").forward_fill().over(_QUESTION)
@@ -52,7 +64,9 @@ def questions(frames: Frames, runs: pl.Series) -> pl.DataFrame:
 
 
 def stretches(asked: pl.DataFrame, params: Loops) -> pl.DataFrame:
-    """Stretches of `asked` in which one question had one answer, in several wordings, often enough, and which did not end with another answer."""
+    """Stretches of `asked` in which one question had one answer, in several wordings, often enough, and which did not
+    end with another answer.
+    """
     result, turn = pl.col("result_key"), pl.col("turn")
     same_story = pl.col("events") == pl.col("events").shift()
     soon = turn - turn.shift() <= params.same_call_gap_turns
@@ -118,15 +132,17 @@ DETECTOR = Detector(
     slug="near_repeat",
     failure_mode="infinite loops",
     title="The same question in other words",
-    finds="One tool was asked the same question in several turns with another nonce, date, page number or order of words, and gave the "
-    "same result each time, while nothing happened that could have changed it.",
-    matters="A guard against identical calls never sees this loop, and it costs the same: a whole request for each wording.",
-    wrong="A list that is worked off day by day (`date=2024-01-01`, then `-02`, ...) and has the same answer for each looks the same; "
-    "confidence is lower where dates differ. Lists of ids, files and numbers are told apart by what they name, as long as arguments were "
-    "recorded: of hashed content a list of UUIDs that all answer `True` cannot be told from nonces. Only calls that look are "
-    "judged, by the name of the tool. Polling whose answer changes in the end is left out.",
-    advice="Leave nonces, time stamps and retries out of the tool's arguments, and answer a question that was answered before with a note "
-    "that the result is the same. After `loops.near_repeats` wordings refuse it.",
+    finds="One tool was asked the same question in several turns with another nonce, date, page number or order of "
+    "words, and gave the same result each time, while nothing happened that could have changed it.",
+    matters="A guard against identical calls never sees this loop, and it costs the same: a whole request for each "
+    "wording.",
+    wrong="What is asked for and what is passing is told by the names and forms of arguments: a list that is worked "
+    "off day by day or UUID by UUID is one question to the keys, and is left out where such a value stands alone in "
+    "an argument that is not named for time or chance. Where arguments were not recorded (hashed content) nobody can "
+    "tell, and confidence is lower; so it is where dates within words differ. Only calls that look are judged, by the "
+    "name of the tool. Polling whose answer changes in the end is left out.",
+    advice="Leave nonces, time stamps and retries out of the tool's arguments, and answer a question that was "
+    "answered before with a note that the result is the same. After `loops.near_repeats` wordings refuse it.",
     params="loops",
     evidence={
         "tool_name": "Tool that was asked.",

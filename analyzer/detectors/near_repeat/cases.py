@@ -114,6 +114,17 @@ CASES: Final = (
         [],
         only=_FULL,
     ),
+    Case(
+        "quiet: a batch of days",
+        [*[tool_call("free_rooms", {"date": f"2026-04-0{n}"}, "none") for n in range(1, 9)], _DONE],
+        [],
+        only=_FULL,
+    ),
+    Case(
+        "a time stamp of its own",
+        [*[tool_call("free_rooms", {"in": "Bern", "at": f"2026-04-01T10:00:0{n}Z"}, "none") for n in range(6)], _DONE],
+        [Found("near_repeat", turns=(1, 6))],
+    ),
     Case("quiet: sending is work", [*[_ask(n, "sent", "send_mail") for n in range(9)], _DONE], []),
     Case("quiet: waiting", [*[_ask(n, "waited", "wait") for n in range(9)], _DONE], []),
     Case(

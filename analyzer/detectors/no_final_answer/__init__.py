@@ -7,19 +7,22 @@ from typing import Any, Final
 
 import polars as pl
 
-from analyzer.detectors.context_overflow.overflowed import OVERFLOWED
 from analyzer.detectors.detector import Detector, Sight, plural, seen
 from analyzer.detectors.empty_response.empty import answers
 from analyzer.detectors.no_final_answer.closing import CLOSING_COMMANDS, CLOSING_TOOLS
+from analyzer.detectors.overflowed import OVERFLOWED
 from analyzer.detectors.truncated_response import CUT
 from analyzer.frames import Frames
 from instrument.policy import Policy
 
 _ANSWER_CHARS: Final = 200
-"""So many characters beside a tool call are taken for an answer; less is what models say of what they are about to do."""
+"""So many characters beside a tool call are taken for an answer; less is what models say of what they are about to
+do."""
 _ENDED_SECONDS: Final = 3600
 """A run without an agent span has ended when it has been silent for so long, by the newest span of the database."""
-_OTHERWISE: Final = "coalesce(lower(finish_reason) IN ('refusal', 'content_filter', 'safety', 'error', 'pause_turn'), false)"
+_OTHERWISE: Final = (
+    "coalesce(lower(finish_reason) IN ('refusal', 'content_filter', 'safety', 'error', 'pause_turn'), false)"
+)
 """The model was kept from answering, or its provider was still at work."""
 _ENDS: Final = """
 SELECT w.run_key, bool_or(s.end_ns IS NULL) AS pending, bool_or(coalesce(s.failed, false)) AS failed,
@@ -74,9 +77,7 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
             # Calls that nobody ran may have been handed to the caller, to run or to approve.
             severity=pl.when(certain).then(pl.lit("warning")).otherwise(pl.lit("info")),
             confidence=pl.when(certain).then(0.85).otherwise(0.5),
-            steps=pl.concat_list(
-                pl.concat_list("step"), pl.col("call_steps").fill_null(pl.lit([], pl.List(pl.Int32)))
-            ),
+            steps=pl.concat_list(pl.concat_list("step"), pl.col("call_steps").fill_null(pl.lit([], pl.List(pl.Int32)))),
             first_turn=pl.col("turn"),
             last_turn=pl.col("turn"),
         )
@@ -105,12 +106,15 @@ def last_answers(frames: Frames) -> pl.DataFrame:
     return (
         last.join(trailing, on="run_key", how="left", maintain_order="left")
         .with_columns(pl.col("empty_answers").cast(pl.Int64).fill_null(0))
-        .select("run_key", "step", "turn", "asked", "empty_answers", output_chars=words, empty=pl.col("empty_answers") > 0)
+        .select(
+            "run_key", "step", "turn", "asked", "empty_answers", output_chars=words, empty=pl.col("empty_answers") > 0
+        )
     )
 
 
 def ended(frames: Frames, last: pl.DataFrame) -> pl.DataFrame:
-    """Those of `last` whose run ended by itself, with `agent`: its agent span says so. Failed and guarded runs have reasons of their own."""
+    """Those of `last` whose run ended by itself, with `agent`: its agent span says so. Failed and guarded runs have
+    reasons of their own."""
     if last.is_empty():
         return last.with_columns(agent=pl.lit(None, pl.Boolean))
     known = frames.ask(_ENDS, wanted=last.select("run_key"))
@@ -136,22 +140,26 @@ def message(facts: Mapping[str, Any]) -> str:
 def sight(frames: Frames, _: Policy) -> Sight:
     """Runs whose last model call says what it answered, or that it failed."""
     calls = frames.model_calls.filter((pl.col("run_key") != pl.col("run_key").shift(-1)).fill_null(True))
-    return seen(calls, pl.col("failed") | pl.col("requested_calls").is_not_null() | pl.col("output_chars").is_not_null())
+    return seen(
+        calls, pl.col("failed") | pl.col("requested_calls").is_not_null() | pl.col("output_chars").is_not_null()
+    )
 
 
 DETECTOR = Detector(
     slug="no_final_answer",
     failure_mode="stuck states",
     title="Ended without an answer",
-    finds="The run ended and its last answer was no answer: it asked for tools whose results no model was shown, or it was empty.",
-    matters="The user gets nothing, or half a sentence that announced a call, while the run counts as a success. Usually a limit on "
-    "steps ended it.",
-    wrong="Many runs rightly end in a call: tools that hand in the answer or hand over are known by their names (submit, finish, "
-    "`task_complete`, `final_result`, transfer_to_...), and one of another name looks like an end without answer. An agent that returns "
-    "a tool's result as its answer does, too. Calls that nobody ran may have been handed to the caller, and are only mentioned, "
-    "as are runs without an agent span. Runs that failed, go on, or were stopped by a guard are not judged.",
-    advice="Ask the model for its answer when a limit ends the run, as the guarded runner does (`loops.final_answer_tokens`), or "
-    "give it a tool to hand in the answer (`task_complete`).",
+    finds="The run ended and its last answer was no answer: it asked for tools whose results no model was shown, or it "
+    "was empty.",
+    matters="The user gets nothing, or half a sentence that announced a call, while the run counts as a success. Usually "
+    "a limit on steps ended it.",
+    wrong="Many runs rightly end in a call: tools that hand in the answer or hand over are known by their names "
+    "(submit, finish, `task_complete`, `final_result`, transfer_to_...), and one of another name looks like an "
+    "end without answer. An agent that returns a tool's result as its answer does, too. Calls that nobody ran may"
+    " have been handed to the caller, and are only mentioned, as are runs without an agent span. Runs that "
+    "failed, go on, or were stopped by a guard are not judged.",
+    advice="Ask the model for its answer when a limit ends the run, as the guarded runner does "
+    "(`loops.final_answer_tokens`), or give it a tool to hand in the answer (`task_complete`).",
     params="stuck",
     evidence={
         "tool_name": "Tool of the last call; null where the answer was empty.",

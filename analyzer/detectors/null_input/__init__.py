@@ -21,7 +21,8 @@ _COUNTED: Final = "rejected IS NULL OR rejected NOT IN ('unknown_tool', 'invalid
 
 
 def find(frames: Frames, policy: Policy) -> pl.DataFrame:
-    """One row is one tool of one run that was called with nothing but empty values in turns between which no call had real input."""
+    """One row is one tool of one run that was called with nothing but empty values in turns between which no call had
+    real input."""
     params = policy.stuck
     runs = suspects(frames)
     if runs.is_empty():
@@ -71,7 +72,9 @@ def blanks(frames: Frames, calls: pl.DataFrame) -> pl.DataFrame:
     # What is longer than this holds more than names and empty values.
     short = once.filter(pl.col("arguments").str.len_chars() <= 2_000)
     keys = [key for key, text in short.select("call_key", "arguments").iter_rows() if _is_blank(text)]
-    return calls.with_columns(blank=pl.col("call_key").is_in(pl.Series(keys, dtype=pl.UInt64).implode()).fill_null(False))
+    return calls.with_columns(
+        blank=pl.col("call_key").is_in(pl.Series(keys, dtype=pl.UInt64).implode()).fill_null(False)
+    )
 
 
 def _is_blank(arguments: str) -> bool:
@@ -98,12 +101,14 @@ DETECTOR = Detector(
     slug="null_input",
     failure_mode="stuck states",
     title="Called with nothing",
-    finds="A tool was called in several turns in a row with arguments every one of which was empty: null, an empty text, list or map.",
-    matters="The model has lost what it was going to pass, or never had it. The tool can only fail, or answer everything at once.",
-    wrong="A tool all of whose arguments are optional may be meant to be called so, as a poll for example. Calls without any "
-    "argument are not counted.",
-    advice="Declare what is required in the tool's schema, so that an empty call is refused with what is missing, and say in "
-    "the refusal which values to fill in; the guard does so after `stuck.null_input_calls` turns.",
+    finds="A tool was called in several turns in a row with arguments every one of which was empty: null, an empty "
+    "text, list or map.",
+    matters="The model has lost what it was going to pass, or never had it. The tool can only fail, or answer everything "
+    "at once.",
+    wrong="A tool all of whose arguments are optional may be meant to be called so, as a poll for example. Calls "
+    "without any argument are not counted. A row in which no call is made again within the next two goes unseen.",
+    advice="Declare what is required in the tool's schema, so that an empty call is refused with what is missing, and "
+    "say in the refusal which values to fill in; the guard does so after `stuck.null_input_calls` turns.",
     params="stuck",
     evidence={
         "tool_name": "Tool that was called.",

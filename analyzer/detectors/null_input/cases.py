@@ -42,7 +42,11 @@ CASES: Final = (
     ),
     Case(
         "those that a guard blocked count",
-        [*[_asks(n, query="") for n in range(3)], *[rejected_call("search", {"query": ""}, f"Refused, {n}.") for n in range(2)], _DONE],
+        [
+            *[_asks(n, query="") for n in range(3)],
+            *[rejected_call("search", {"query": ""}, f"Refused, {n}.") for n in range(2)],
+            _DONE,
+        ],
         [Found("null_input", turns=(1, 5), severity="error")],
         only=_SPANS,
     ),
@@ -50,7 +54,11 @@ CASES: Final = (
     Case("quiet: no arguments at all", [*[_asks(n) for n in range(6)], _DONE], []),
     Case("quiet: some values are filled in", [*[_asks(n, query="", limit=n) for n in range(6)], _DONE], []),
     Case("quiet: nought and no are values", [*[_asks(n, page=0, exact=False) for n in range(6)], _DONE], []),
-    Case("quiet: real input in between", [e for n in range(4) for e in (_asks(n, query=""), _asks(n + 9, query=f"q{n}"))] + [_DONE], []),
+    Case(
+        "quiet: real input in between",
+        [e for n in range(4) for e in (_asks(n, query=""), _asks(n + 9, query=f"q{n}"))] + [_DONE],
+        [],
+    ),
     Case("quiet: five at once", [turn(*[tool_call("search", {"query": ""}, "all")] * 5), _DONE], []),
     Case(
         "quiet: those that were refused because of their arguments do not count",

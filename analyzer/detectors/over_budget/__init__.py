@@ -19,7 +19,8 @@ _COLUMNS: Final = (
 
 
 def find(frames: Frames, policy: Policy) -> pl.DataFrame:
-    """One row is one budget that was crossed: of a run, or of a user and UTC day (then the run is the one that crossed it)."""
+    """One row is one budget that was crossed: of a run, or of a user and UTC day (then the run is the one that
+    crossed it)."""
     found = [runs_over(frames, policy.cost.run_limit_usd)]
     if policy.cost.user_day_limit_usd is not None:
         found.append(days_over(frames, policy.cost.user_day_limit_usd))
@@ -34,7 +35,8 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
 
 
 def runs_over(frames: Frames, run_limit_usd: float | None) -> pl.DataFrame:
-    """One row is one run that cost more than the limit recorded on it, or than that of the policy; a sub-agent counts towards its caller."""
+    """One row is one run that cost more than the limit recorded on it, or than that of the policy; a sub-agent counts
+    towards its caller."""
     recorded, least_usd = limits(frames, run_limit_usd)
     if least_usd is None:
         return pl.DataFrame()
@@ -119,7 +121,8 @@ def message(facts: Mapping[str, Any]) -> str:
         if facts["calls_after"]
         else ""
     )
-    return f"The run crossed {whose} of ${facts['limit_usd']:,.2f} in turn {facts['first_turn']} and cost {least}${facts['cost_usd']:,.2f}{after}."
+    limit, cost = f"${facts['limit_usd']:,.2f}", f"{least}${facts['cost_usd']:,.2f}"
+    return f"The run crossed {whose} of {limit} in turn {facts['first_turn']} and cost {cost}{after}."
 
 
 def sight(frames: Frames, policy: Policy) -> Sight:
@@ -134,14 +137,15 @@ DETECTOR = Detector(
     slug="over_budget",
     failure_mode="cost explosions",
     title="Dearer than it may be",
-    finds="A run, its sub-agents included, cost more than the limit recorded on it or that of the policy; or all runs of one user cost more "
-    "in one UTC day than that user may spend.",
-    matters="A limit that nothing enforces is found out on the bill. What was spent after it was crossed is what an enforced one would have kept.",
-    wrong="The policy's limit need not be the one that held when the run took place; one recorded on the run goes before it. "
-    "Calls without a known price are not counted, so such a run costs at least what is shown. Sub-agents are found by their parent spans: one "
-    "that was started without a trace context counts for itself.",
-    advice="Let `GuardedRunner` or `instrument.run` reserve each call against the limit (`cost.run_limit_usd`, `cost.user_day_limit_usd`), so that none "
-    "is sent that could cross it.",
+    finds="A run, its sub-agents included, cost more than the limit recorded on it or that of the policy; or all runs "
+    "of one user cost more in one UTC day than that user may spend.",
+    matters="A limit that nothing enforces is found out on the bill. What was spent after it was crossed is what an "
+    "enforced one would have kept.",
+    wrong="The policy's limit need not be the one that held when the run took place; one recorded on the run goes "
+    "before it. Calls without a known price are not counted, so such a run costs at least what is shown. "
+    "Sub-agents are found by their parent spans: one that was started without a trace context counts for itself.",
+    advice="Let `GuardedRunner` or `instrument.run` reserve each call against the limit (`cost.run_limit_usd`, "
+    "`cost.user_day_limit_usd`), so that none is sent that could cross it.",
     params="cost",
     evidence={
         "cost_usd": "What the run, or the user's day, cost in US dollars.",

@@ -45,5 +45,9 @@ CASES: Final = (
         [agent_run([*_dear(5, model="in-house-7"), _DONE], facts={sc.BUDGET_USD: 0.5})],
         [],
     ),
-    Case("quiet: two runs that are over it together", [agent_run([*_dear(2), _DONE], facts={sc.BUDGET_USD: 1.0}) for _ in range(3)], []),
+    Case(
+        "quiet: two runs that are over it together",
+        [agent_run([*_dear(2), _DONE], facts={sc.BUDGET_USD: 1.0}) for _ in range(3)],
+        [],
+    ),
 )

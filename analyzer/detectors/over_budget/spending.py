@@ -73,7 +73,7 @@ def suspects(frames: Frames, least_usd: float) -> pl.DataFrame:
 
 
 def spending(frames: Frames, runs: pl.DataFrame) -> pl.DataFrame:
-    """One row is one model call that counts towards the run `head`, in order of time: its own or a sub-agent's, with `spent_usd` up to and with it.
+    """One row is one model call that counts towards the run `head`, its own or a sub-agent's, in order of time, with `spent_usd` up to it.
 
     `below`: the head is itself a sub-agent of another run.
     """
@@ -87,5 +87,6 @@ def spending(frames: Frames, runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def user_days(frames: Frames, limit_usd: float) -> pl.DataFrame:
-    """One row is one user and UTC day over `limit_usd`: the call that crossed it, what the day cost, and what came after. Of the whole store."""
+    """One row is one user and UTC day over `limit_usd`: the call that crossed it, what the day cost, and what came
+    after. Of the whole store."""
     return frames.ask(_USER_DAYS.format(limit=float(limit_usd)))

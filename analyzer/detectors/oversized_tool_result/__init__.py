@@ -24,7 +24,8 @@ SELECT span_key FROM guard_actions WHERE action = 'cut' AND NOT coalesce(observe
 
 
 def find(frames: Frames, policy: Policy) -> pl.DataFrame:
-    """One row is one tool of one run with results that took more than `context.result_share` of the window of the model that read them."""
+    """One row is one tool of one run with results that took more than `context.result_share` of the window of the
+    model that read them."""
     share = policy.context.result_share
     sized = windows(frames, policy)
     smallest = sized["window_tokens"].min()
@@ -35,7 +36,8 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
         return pl.DataFrame()
     results = measured(frames, long["run_key"].unique(), sized)
     results = results.filter(
-        pl.max_horizontal("counted_tokens", pl.col("result_chars") / _CHARS_PER_TOKEN) >= share * pl.col("window_tokens")
+        pl.max_horizontal("counted_tokens", pl.col("result_chars") / _CHARS_PER_TOKEN)
+        >= share * pl.col("window_tokens")
     )
     results = weighed(frames, results).filter(pl.col("tokens") >= share * pl.col("window_tokens"))
     results = results.join(frames.ask(_CUT, wanted=results.select("span_key").drop_nulls()), on="span_key", how="anti")
@@ -60,7 +62,12 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
 def measured(frames: Frames, runs: pl.Series, sized: pl.DataFrame) -> pl.DataFrame:
     """One row is one tool call of the `runs`, with the model that asked for it, its window, and `counted_tokens`: by how much the
     next request was larger, as the call's part of the results of its turn by length; null where that is not known."""
-    columns = ["model: coalesce(response_model, request_model)", "input_tokens", "output_tokens", "failed: coalesce(failed, false)"]
+    columns = [
+        "model: coalesce(response_model, request_model)",
+        "input_tokens",
+        "output_tokens",
+        "failed: coalesce(failed, false)",
+    ]
     requests = frames.rows("kind = 'model'", columns, runs).filter(~pl.col("failed"))
     same = (pl.col("model") == pl.col("model").shift(-1)).over("run_key")
     grown = (pl.col("input_tokens").shift(-1) - pl.col("input_tokens")).over("run_key")
@@ -73,7 +80,9 @@ def measured(frames: Frames, runs: pl.Series, sized: pl.DataFrame) -> pl.DataFra
     chars = pl.col("result_chars")
     calls = frames.calls(["span_key", "tool_name", "result_chars"], runs)
     return (
-        calls.join(asking.unique(["run_key", "turn"], keep="last"), on=["run_key", "turn"], how="left", maintain_order="left")
+        calls.join(
+            asking.unique(["run_key", "turn"], keep="last"), on=["run_key", "turn"], how="left", maintain_order="left"
+        )
         .with_columns(part=chars / chars.sum().over("run_key", "turn"))
         # What else the request held anew, a long question of the user, is not the tool's.
         .with_columns(counted_tokens=pl.min_horizontal(pl.col("grown") * pl.col("part"), chars / _DENSEST))
@@ -82,12 +91,14 @@ def measured(frames: Frames, runs: pl.Series, sized: pl.DataFrame) -> pl.DataFra
 
 
 def weighed(frames: Frames, results: pl.DataFrame) -> pl.DataFrame:
-    """`results` with `tokens` and `counted`, whether that is a count; else it is an estimate from the length of the text in the result."""
+    """`results` with `tokens` and `counted`, whether that is a count; else it is an estimate from the length of the
+    text in the result."""
     guessed = frames.said(results.filter(pl.col("counted_tokens").is_null()), ["result"])
     text = guessed.select(
         "run_key",
         "step",
-        guess=pl.coalesce(pl.col("result").str.replace_all(_BLOB, "").str.len_chars(), "result_chars") / _CHARS_PER_TOKEN,
+        guess=pl.coalesce(pl.col("result").str.replace_all(_BLOB, "").str.len_chars(), "result_chars")
+        / _CHARS_PER_TOKEN,
     )
     return results.join(text, on=["run_key", "step"], how="left", maintain_order="left").with_columns(
         tokens=pl.coalesce("counted_tokens", "guess"), counted=pl.col("counted_tokens").is_not_null()
@@ -116,14 +127,16 @@ DETECTOR = Detector(
     slug="oversized_tool_result",
     failure_mode="context overflow",
     title="A tool result that fills the window",
-    finds="Single results of a tool took more than `context.result_share` of the context window of the model that read them.",
-    matters="A result stays in the context: it is paid for again in every later request, crowds out what matters, and two or three of them "
-    "end the run.",
-    wrong="Where requests were not counted, four characters are taken for a token, which is too few for tables of numbers and too many for "
-    "prose. A result that was recorded whole and cut before the model read it looks large, unless a guard recorded the cut or "
-    "the next request was counted. Some tasks are about one large document.",
-    advice="Let the tool answer with less: a page, a range, the matching lines, a summary with a way to fetch the rest. The guarded runner "
-    "cuts results at `context.result_chars` and keeps the whole where the agent can fetch it.",
+    finds="Single results of a tool took more than `context.result_share` of the context window of the model that read "
+    "them.",
+    matters="A result stays in the context: it is paid for again in every later request, crowds out what matters, and two"
+    " or three of them end the run.",
+    wrong="Where requests were not counted, four characters are taken for a token, which is too few for tables of "
+    "numbers and too many for prose. A result that was recorded whole and cut before the model read it looks "
+    "large, unless a guard recorded the cut or the next request was counted. Some tasks are about one large "
+    "document.",
+    advice="Let the tool answer with less: a page, a range, the matching lines, a summary with a way to fetch the rest. "
+    "The guarded runner cuts results at `context.result_chars` and keeps the whole where the agent can fetch it.",
     params="context",
     evidence={
         "tool_name": "Tool whose results they were.",

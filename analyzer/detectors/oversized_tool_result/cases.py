@@ -63,7 +63,12 @@ CASES: Final = (
                 tool_call(
                     "screenshot",
                     {},
-                    [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo" * 20_000}}],
+                    [
+                        {
+                            "type": "image",
+                            "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo" * 20_000},
+                        }
+                    ],
                 ),
                 measured=False,
             ),

@@ -31,7 +31,9 @@ _COLUMNS: Final = (
 
 
 def find(frames: Frames, policy: Policy) -> pl.DataFrame:
-    """One row is one storm: attempts at one tool or model that failed on the way, one after another within a short time."""
+    """One row is one storm: attempts at one tool or model that failed on the way, one after another within a short
+    time.
+    """
     params = policy.tool_errors
     runs = troubled(frames, params)
     if runs.is_empty():
@@ -107,16 +109,18 @@ DETECTOR = Detector(
     slug="retry_storm",
     failure_mode="tool errors that cascade",
     title="Attempts without a pause",
-    finds="Attempts at one tool or model failed one after another within a short time, because of a rate limit, an overload, a time-out or "
-    "a lost connection, and the next one followed at once. What the client sent again by itself counts.",
-    matters="Who knocks faster is let in later: such attempts keep a limit exhausted, for all others too, and each one may be billed. Clients "
-    "that retry inside loops that retry multiply: three times three are nine.",
-    wrong="Why something failed is read from the type and the words of the error, so a tool whose own answer speaks of a time-out looks like "
-    "one that timed out. Calls that overlap in time count as one attempt. A tool that fails the same way turn after turn for reasons of its own "
-    "(a wrong path, a missing right) is `error_cascade`'s; where such a failure is one of transport, both speak: that one of the model that does "
-    "not change course, this one of the pace.",
-    advice="Wait before the next attempt, longer each time and by chance, and as long as `retry-after` says; retry in one place only. A breaker "
-    "(`tool_errors.breaker_seconds`) keeps the model from asking in the meantime.",
+    finds="Attempts at one tool or model failed one after another within a short time, because of a rate limit, an "
+    "overload, a time-out or a lost connection, and the next one followed at once. What the client sent again by "
+    "itself counts.",
+    matters="Who knocks faster is let in later: such attempts keep a limit exhausted, for all others too, and each "
+    "one may be billed. Clients that retry inside loops that retry multiply: three times three are nine.",
+    wrong="Why something failed is read from the type and the words of the error, so a tool whose own answer speaks "
+    "of a time-out looks like one that timed out. Calls that overlap in time count as one attempt. A tool that fails "
+    "the same way turn after turn for reasons of its own (a wrong path, a missing right) is `error_cascade`'s; where "
+    "such a failure is one of transport, both speak: that one of the model that does not change course, this one of "
+    "the pace.",
+    advice="Wait before the next attempt, longer each time and by chance, and as long as `retry-after` says; retry "
+    "in one place only. A breaker (`tool_errors.breaker_seconds`) keeps the model from asking in the meantime.",
     params="tool_errors",
     evidence={
         "tool_name": "Tool that was called; null where it was the model.",

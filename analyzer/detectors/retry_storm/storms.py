@@ -11,11 +11,12 @@ _NS: Final = 1_000_000_000
 
 
 def waves(calls: pl.DataFrame, seconds: float) -> pl.DataFrame:
-    """One row is one attempt at a tool or model (`run_key`, `kind`, `who`): calls that overlap in time, which nobody made because another
-    had failed. So an error that was copied to the spans around it counts once, and so do parallel calls.
+    """One row is one attempt at a tool or model (`run_key`, `kind`, `who`): calls that overlap in time, which nobody
+    made because another had failed. So an error that was copied to the spans around it counts once, and so do parallel
+    calls.
 
-    `failures`: how often it failed, the client's own retries included; `weight`: how many of these fall within so many `seconds`, if they
-    were evenly spread; `worked`: it did not fail in the end, or for another reason than transport.
+    `failures`: how often it failed, the client's own retries included; `weight`: how many of these fall within so many
+    `seconds`, if they were evenly spread; `worked`: it did not fail in the end, or for another reason than transport.
     """
     start, end = pl.col("start_ns"), pl.max_horizontal("start_ns", "end_ns")
     # What is known from messages alone has the time of the answer that asked for it: there the turn tells what was parallel.
@@ -44,8 +45,8 @@ def waves(calls: pl.DataFrame, seconds: float) -> pl.DataFrame:
 
 
 def dense(attempts: pl.DataFrame, calls: int, seconds: float) -> pl.DataFrame:
-    """One row is one storm: the attempts of one stretch without a success that lie in some time of so many `seconds` with at least `calls`
-    failures.
+    """One row is one storm: the attempts of one stretch without a success that lie in some time of so many `seconds`
+    with at least `calls` failures.
     """
     width, start = int(seconds * _NS), pl.col("start_ns")
     # A success with retries before it belongs to the failures it ends.
@@ -65,7 +66,7 @@ def dense(attempts: pl.DataFrame, calls: int, seconds: float) -> pl.DataFrame:
         right_on="until",
         by="stretch",
         strategy="backward",
-        allow_exact_matches=False,
+        allow_exact_matches=True,
         check_sortedness=False,
     )
     full = pl.col("total") - pl.col("before").fill_null(0) >= calls

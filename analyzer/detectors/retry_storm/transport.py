@@ -12,7 +12,9 @@ _SAYS: Final = (
     r"|econn(reset|refused|aborted)|network.?(error|is.?unreachable)|broken.?pipe|remote.?protocol.?error"
     r"|(status|http|code|error)\W{0,4}(code)?\W{0,4}(408|425|429|500|502|503|504|529)\b"
 )
-"""Answers that ask to come again later (RFC 9110, 8470, 6585; 529 is Anthropic's `overloaded_error`), and connections that broke."""
+"""Answers that ask to come again later (RFC 9110, 8470, 6585; 529 is Anthropic's `overloaded_error`), and connections
+that broke.
+"""
 _STATUS: Final = "(408|425|429|5[0-9][0-9])"
 
 TRANSPORT: Final = (

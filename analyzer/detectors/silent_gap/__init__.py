@@ -22,7 +22,8 @@ _NEWEST: Final = "SELECT max(coalesce(end_ns, start_ns)) AS newest_ns FROM spans
 
 
 def find(frames: Frames, policy: Policy) -> pl.DataFrame:
-    """One row is one run with time in which nothing was under way, though it was nobody's turn but the agent's; or that fell silent for good."""
+    """One row is one run with time in which nothing was under way, though it was nobody's turn but the agent's; or
+    that fell silent for good."""
     least_ns = int(policy.stuck.gap_seconds * _NS)
     found = pl.concat([between_calls(frames, least_ns), since_then(frames, least_ns)])
     if found.is_empty():
@@ -33,7 +34,9 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
         found.sort("run_key", "severity", "gap_seconds", "from_ns", descending=[False, True, True, False])
         .group_by("run_key", maintain_order=True)
         .agg(
-            pl.col("severity", "confidence", "gap_seconds", "before", "first_step", "last_step", "first_turn", "last_turn").first(),
+            pl.col(
+                "severity", "confidence", "gap_seconds", "before", "first_step", "last_step", "first_turn", "last_turn"
+            ).first(),
             gaps=pl.len(),
             silent_seconds=seconds.sum(),
         )
@@ -42,7 +45,8 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
 
 
 def between_calls(frames: Frames, least_ns: int) -> pl.DataFrame:
-    """One row is one gap between two calls of a run, with the call before it (`first_step`) and the one that ended it (`last_step`)."""
+    """One row is one gap between two calls of a run, with the call before it (`first_step`) and the one that ended it
+    (`last_step`)."""
     times = frames.rows(_CALLS, ["start_ns", "end_ns"])
     apart = pl.col("start_ns") - pl.coalesce("end_ns", "start_ns").shift() >= least_ns
     runs = times.filter(apart & (pl.col("run_key") == pl.col("run_key").shift()))["run_key"].unique()
@@ -89,7 +93,8 @@ def between_calls(frames: Frames, least_ns: int) -> pl.DataFrame:
 
 
 def since_then(frames: Frames, least_ns: int) -> pl.DataFrame:
-    """One row is one run that has not ended and in which nothing has been under way since its last call, by the newest span of the database."""
+    """One row is one run that has not ended and in which nothing has been under way since its last call, by the
+    newest span of the database."""
     runs = frames.rows("kind = 'agent' AND end_ns IS NULL AND span_id = run_id", [])["run_key"].unique()
     if runs.is_empty():
         return _NONE
@@ -141,7 +146,9 @@ def message(facts: Mapping[str, Any]) -> str:
     """Nothing was under way for 12 minutes before a model call ..."""
     longest = _spoken(facts["gap_seconds"])
     if facts["before"] is None:
-        return f"The run never ended, and nothing has been under way in it for {longest} since turn {facts['last_turn']}."
+        return (
+            f"The run never ended, and nothing has been under way in it for {longest} since turn {facts['last_turn']}."
+        )
     more = facts["gaps"] - 1
     others = f" ({plural(more, 'more such gap')}, {_spoken(facts['silent_seconds'])} in all)" if more else ""
     return f"Nothing was under way for {longest} before {facts['before']} {between(facts)}{others}."
@@ -165,15 +172,17 @@ DETECTOR = Detector(
     slug="silent_gap",
     failure_mode="stuck states",
     title="Nothing under way",
-    finds="For a long time nothing was under way in a run, neither a model call nor a tool call, though it was the agent's turn; or the run "
-    "never ended and has been silent since its last call.",
-    matters="Somebody waits for an agent that does nothing: a lost worker, a lock, a queue, a process that died. No time-out of a call sees it.",
-    wrong="What is not recorded looks like silence: a tool without a span, a retrieval, a person who was asked for permission. Time before "
-    "a new message of the user, after an answer, and during a review is left out; a gap before a tool call is only mentioned, since somebody may "
-    "have had to allow it. A run that was resumed later has a gap of that time. How long a run that never ended has been silent is "
-    "measured against the newest span of the database, so an old database of one process says little.",
-    advice="Record what the agent does between its calls (`@instrument.tool`), give waits a time-out, and let a run end by a limit on its "
-    "time (`loops.run_seconds`).",
+    finds="For a long time nothing was under way in a run, neither a model call nor a tool call, though it was the "
+    "agent's turn; or the run never ended and has been silent since its last call.",
+    matters="Somebody waits for an agent that does nothing: a lost worker, a lock, a queue, a process that died. No "
+    "time-out of a call sees it.",
+    wrong="What is not recorded looks like silence: a tool without a span, a retrieval, a person who was asked for "
+    "permission. Time before a new message of the user, after an answer, and during a review is left out; a gap "
+    "before a tool call is only mentioned, since somebody may have had to allow it. A run that was resumed later "
+    "has a gap of that time. How long a run that never ended has been silent is measured against the newest span "
+    "of the database, so an old database of one process says little.",
+    advice="Record what the agent does between its calls (`@instrument.tool`), give waits a time-out, and let a run end "
+    "by a limit on its time (`loops.run_seconds`).",
     params="stuck",
     evidence={
         "gap_seconds": "The longest gap, in seconds.",

@@ -51,7 +51,12 @@ CASES: Final = (
     Case("quiet: pauses of a minute", [_read(n, pause_seconds=60) for n in range(6)] + [_DONE], []),
     Case(
         "quiet: the user thought about it",
-        [*_reads(2), says("Which one do you mean?"), user("The second."), turn(text="That is it, then.", pause_seconds=5000)],
+        [
+            *_reads(2),
+            says("Which one do you mean?"),
+            user("The second."),
+            turn(text="That is it, then.", pause_seconds=5000),
+        ],
         [],
     ),
     Case(

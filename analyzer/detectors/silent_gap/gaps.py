@@ -20,7 +20,7 @@ WITH own AS (
     SELECT DISTINCT trace_id, parent_span_id AS span_id FROM near WHERE parent_span_id IS NOT NULL
 )
 SELECT own.run_key, near.start_ns, near.end_ns FROM own JOIN near USING (trace_id)
-WHERE (near.run_key = own.run_key OR near.start_ns >= own.since) AND (near.kind IN ('model', 'tool') OR (
+WHERE (near.run_key = own.run_key OR near.start_ns > own.since) AND (near.kind IN ('model', 'tool') OR (
     NOT EXISTS (FROM parents p WHERE p.trace_id = near.trace_id AND p.span_id = near.span_id)
     AND NOT (near.kind = 'agent' AND near.run_key = own.run_key)
 ))
@@ -30,12 +30,14 @@ _FOREVER: Final = 2**63 - 1
 
 
 def work(frames: Frames, runs: pl.Series) -> pl.DataFrame:
-    """One row is one thing that was under way on behalf of one of `runs`: `run_key`, `start_ns`, `end_ns` (null: it still is); in order of start."""
+    """One row is one thing that was under way on behalf of one of `runs`: `run_key`, `start_ns`, `end_ns` (null: it
+    still is); in order of start."""
     return frames.ask(_WORK, wanted=pl.DataFrame({"run_key": runs.unique()}))
 
 
 def gaps(under_way: pl.DataFrame, least_ns: int) -> pl.DataFrame:
-    """One row is one stretch of at least `least_ns` between two things of `work`, in which none was under way: `run_key`, `from_ns`, `to_ns`."""
+    """One row is one stretch of at least `least_ns` between two things of `work`, in which none was under way:
+    `run_key`, `from_ns`, `to_ns`."""
     return (
         under_way.with_columns(until=pl.col("end_ns").fill_null(_FOREVER).cum_max().over("run_key"))
         .with_columns(from_ns=pl.col("until").shift().over("run_key"), to_ns=pl.col("start_ns"))

@@ -16,7 +16,9 @@ from instrument.policy import Policy
 _NS: Final = 1_000_000_000
 _TOOL: Final = ("run_key", "tool_name")
 _BELIEVED_SHARE: Final = 0.25
-"""A call that says it timed out is believed when it took this share of the limit: the tool may have a shorter limit of its own."""
+"""A call that says it timed out is believed when it took this share of the limit: the tool may have a shorter limit of
+its own.
+"""
 _SAYS: Final = (
     r"timed.?out|deadline.?exceeded|^timeout|timeout.?(error|expired|exceeded|reached)"
     r"|(request|command|operation|execution|gateway|connection|read|connect).?timeout"
@@ -56,8 +58,8 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
 
 
 def long_calls(frames: Frames, limit_seconds: float) -> pl.DataFrame:
-    """One row is one tool call that took longer than the limit (`seconds`), that was cut at a limit of its own (`timed_out`), or that is `pending` and
-    held up the run for longer. Times known from messages alone are none.
+    """One row is one tool call that took longer than the limit (`seconds`), that was cut at a limit of its own
+    (`timed_out`), or that is `pending` and held up the run for longer. Times known from messages alone are none.
     """
     took = "(end_ns - start_ns) / 1e9"
     long = (
@@ -104,7 +106,8 @@ def message(facts: Mapping[str, Any]) -> str:
         if facts[name]
     ]
     lost = f"; {' and '.join(ends)}" if ends else ""
-    return f"{times} of `{facts['tool_name']}` held up the run for up to {facts['longest_seconds']:,.0f} s {between(facts)} ({limit}){lost}."
+    long = f"{facts['longest_seconds']:,.0f} s"
+    return f"{times} of `{facts['tool_name']}` held up the run for up to {long} {between(facts)} ({limit}){lost}."
 
 
 def sight(frames: Frames, _: Policy) -> Sight:
@@ -118,15 +121,17 @@ DETECTOR = Detector(
     slug="tool_timeout",
     failure_mode="tool errors that cascade",
     title="A tool that let the run wait",
-    finds="A tool call took longer than the limit, was cut at a time limit, or never ended while the run waited for it.",
-    matters="A tool without a limit holds up the run for as long as it likes, and whoever waits for the run with it. A call that hangs is "
-    "the most common reason why a run is found dead in the morning.",
-    wrong="Some tools take their time and are right to: a build, a test suite. Where such a call ended well it is only mentioned; give the tool a "
-    "limit of its own (`timeout_seconds`). Tools that wait by name, that ask a person, or that run another agent are left out. That a call was cut at "
-    "a time limit is read from the words of the error, and believed if it took a quarter of the limit at least; shorter ones are "
-    "`error_cascade`'s and `retry_storm`'s. A call that never ended may have ended after its process was killed.",
-    advice="Run tools with a time limit (`tool_errors.tool_timeout_seconds`) and in a process of their own where they hang (`process=True`). Tell "
-    "the model what took so long, so that it asks for less.",
+    finds="A tool call took longer than the limit, was cut at a time limit, or never ended while the run waited for "
+    "it.",
+    matters="A tool without a limit holds up the run for as long as it likes, and whoever waits for the run with it. "
+    "A call that hangs is the most common reason why a run is found dead in the morning.",
+    wrong="Some tools take their time and are right to: a build, a test suite. Where such a call ended well it is "
+    "only mentioned; give the tool a limit of its own (`timeout_seconds`). Tools that wait by name, that ask a "
+    "person, or that run another agent are left out. That a call was cut at a time limit is read from the words of "
+    "the error, and believed if it took a quarter of the limit at least; shorter ones are `error_cascade`'s and "
+    "`retry_storm`'s. A call that never ended may have ended after its process was killed.",
+    advice="Run tools with a time limit (`tool_errors.tool_timeout_seconds`) and in a process of their own where "
+    "they hang (`process=True`). Tell the model what took so long, so that it asks for less.",
     params="tool_errors",
     evidence={
         "tool_name": "Tool that was called.",

@@ -1,4 +1,6 @@
-"""What is known of tool calls that took long: until when a pending one held up its run, and which of them may take their time."""
+"""What is known of tool calls that took long: until when a pending one held up its run, and which of them may take
+their time.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +12,33 @@ from analyzer.detectors.changes import Effect, effects
 from analyzer.frames import Frames
 
 _WORDS: Final = "[A-Z]?[a-z]+|[A-Z]+"
-_PEOPLE: Final = ("ask", "human", "approve", "approval", "question", "confirm", "confirmation", "feedback", "elicit", "input")
+_PEOPLE: Final = (
+    "ask",
+    "human",
+    "approve",
+    "approval",
+    "question",
+    "confirm",
+    "confirmation",
+    "feedback",
+    "elicit",
+    "input",
+)
 """In the name of a tool: a person answers it."""
 _AGENTS: Final = (
     "SELECT DISTINCT w.run_key, w.step FROM wanted w JOIN spans s ON s.trace_id = w.trace_id AND s.parent_span_id = w.span_id "
     "WHERE s.kind IN ('agent', 'model')"
 )
-_LAST: Final = "SELECT run_key, max(coalesce(end_ns, start_ns)) AS last_ns FROM spans WHERE run_key IN (SELECT run_key FROM wanted) GROUP BY run_key"
+_LAST: Final = """
+SELECT run_key, max(coalesce(end_ns, start_ns)) AS last_ns FROM spans
+WHERE run_key IN (SELECT run_key FROM wanted) GROUP BY run_key
+"""
 
 
 def pending_until(frames: Frames, calls: pl.DataFrame) -> pl.DataFrame:
-    """`calls` plus `until_ns`: for those that are `pending`, when the model was asked next, else when the run was last heard of."""
+    """`calls` plus `until_ns`: for those that are `pending`, when the model was asked next, else when the run was last
+    heard of.
+    """
     runs = calls.filter("pending")["run_key"].unique()
     if runs.is_empty():
         return calls.with_columns(until_ns=pl.lit(None, pl.Int64))

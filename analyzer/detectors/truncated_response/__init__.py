@@ -11,9 +11,7 @@ from analyzer.detectors.detector import Detector, Sight, between, plural
 from analyzer.frames import Frames
 from instrument.policy import Policy
 
-CUT: Final = (
-    "coalesce(lower(finish_reason) IN ('max_tokens', 'length', 'max_output_tokens', 'token_limit', 'model_length'), false)"
-)
+CUT: Final = "coalesce(lower(finish_reason) IN ('max_tokens', 'length', 'max_output_tokens', 'token_limit', 'model_length'), false)"
 """As SQL: the model stopped at the limit on its output. Words of Anthropic, OpenAI, Google, Vercel, Mistral."""
 _ON_PURPOSE_TOKENS: Final = 16
 """Who allows no more output than this wants a label, or warms a cache; a cut answer of that length is no accident."""
@@ -47,7 +45,8 @@ def find(frames: Frames, _: Policy) -> pl.DataFrame:
 
 
 def answers(frames: Frames, runs: pl.Series) -> pl.DataFrame:
-    """One row is one answer of the `runs`, with `answered_later` and `cut_call`: its last tool call, cut off where it was, ran all the same."""
+    """One row is one answer of the `runs`, with `answered_later` and `cut_call`: its last tool call, cut off where it
+    was, ran all the same."""
     columns = [
         "kind: kind::VARCHAR",
         f"cut: kind = 'model' AND {CUT}",
@@ -95,14 +94,14 @@ DETECTOR = Detector(
     slug="truncated_response",
     failure_mode="stuck states",
     title="An answer cut at its token limit",
-    finds="The model's answer ended at `max_tokens` and nobody continued it: it was the run's last one, or it was a tool "
-    "call, which then ran with half its arguments. Where the run went on, it is only mentioned.",
+    finds="The model's answer ended at `max_tokens` and nobody continued it: it was the run's last one, or it was a "
+    "tool call, which then ran with half its arguments. Where the run went on, it is only mentioned.",
     matters="The user reads half an answer, or half a file is written, and nothing says so: the call counts as a success.",
-    wrong="An answer can be cut on purpose, to have its first words alone; up to 16 tokens are taken for that. A run that went on "
-    "after the cut is taken to have continued it, though it may have started anew. Parallel calls of one answer end in any order, "
-    "so which of them was the cut one is a guess.",
-    advice="Raise `max_tokens`, or continue an answer that stopped at it, as the guarded runner does (`stuck.continuations`). Never run a "
-    "tool call of an answer that was cut.",
+    wrong="An answer can be cut on purpose, to have its first words alone; up to 16 tokens are taken for that. A run "
+    "that went on after the cut is taken to have continued it, though it may have started anew. Parallel calls of"
+    " one answer end in any order, so which of them was the cut one is a guess.",
+    advice="Raise `max_tokens`, or continue an answer that stopped at it, as the guarded runner does "
+    "(`stuck.continuations`). Never run a tool call of an answer that was cut.",
     params="stuck",
     evidence={
         "cut_answers": "Answers that ended at the limit.",

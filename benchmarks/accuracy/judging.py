@@ -1,0 +1,83 @@
+"""Samples through the project's own loader and judgement, some hundreds to a store."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import batched
+from typing import Final
+
+from analyzer.cases import Case, Run, Turn, load
+from analyzer.findings import Finding, Outcome, Severity, State
+from analyzer.run import judge
+from benchmarks.accuracy.healthy import Healthy
+from benchmarks.accuracy.script import Sample, sized, Placed
+
+_AT_ONCE: Final = 400
+_WORST: Final = (State.BLIND, State.PARTIAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A sample and what all detectors found in its run."""
+
+    sample: Sample
+    findings: tuple[Finding, ...]
+
+    def of(self, detector: str) -> list[Finding]:
+        """The findings of one detector."""
+        return [f for f in self.findings if f.detector == detector]
+
+
+def judged(samples: Iterable[Sample], *, dialect: str | None = None, measured: bool = True) -> Iterator[Judged]:
+    """Each sample in its own dialect, or all in `dialect`; `measured` False leaves out all token counts."""
+    by_dialect: defaultdict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        by_dialect[dialect or sample.dialect].append(sample)
+    for spoken, told in sorted(by_dialect.items()):
+        for some in batched(told, _AT_ONCE):
+            cases = [s.case if measured else unmeasured(s.case) for s in some]
+            by_trace = _found(cases, spoken)
+            yield from (Judged(s, tuple(by_trace[s.trace_id])) for s in some)
+
+
+def outcomes(samples: Sequence[Sample], *, dialect: str | None = None, measured: bool = True) -> dict[str, Outcome]:
+    """What each detector says it could see of these samples, all in one dialect."""
+    spoken = dialect or samples[0].dialect
+    cases = [s.case if measured else unmeasured(s.case) for s in samples]
+    return {o.detector: o for o in judge(load(cases, spoken)).outcomes}
+
+
+def alarms(runs: Sequence[Healthy], dialect: str = "gen_ai") -> dict[str, list[Finding]]:
+    """By name, what is found in healthy runs as they are, of whatever severity."""
+    found: dict[str, list[Finding]] = {}
+    for some in batched(runs, _AT_ONCE // 4):
+        cases = [untouched(run) for run in some]
+        by_trace = _found(cases, dialect)
+        found |= {run.name: by_trace[case.trace_ids()[0]] for run, case in zip(some, cases, strict=True)}
+    return found
+
+
+def untouched(run: Healthy) -> Case:
+    """A healthy run as a case."""
+    script = [p.entry for p in sized([Placed(entry) for entry in run.script])]
+    return Case(f"healthy/{run.name}", [Run(script, run.name, run.question)], [])
+
+
+def unmeasured(case: Case) -> Case:
+    """The case without token counts."""
+    runs = [replace(run, script=[replace(e, measured=False) if isinstance(e, Turn) else e for e in run.script]) for run in case.runs()]
+    return replace(case, script=runs)
+
+
+def alarming(findings: Iterable[Finding]) -> list[Finding]:
+    """Those of severity warning or higher: a mere mention is no alarm."""
+    return [f for f in findings if f.severity is not Severity.INFO]
+
+
+def _found(cases: Sequence[Case], dialect: str) -> defaultdict[str, list[Finding]]:
+    by_trace: defaultdict[str, list[Finding]] = defaultdict(list)
+    for finding in judge(load(cases, dialect)).findings:
+        by_trace[finding.trace_id].append(finding)
+    return by_trace
