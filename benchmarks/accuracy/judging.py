@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import batched
-from typing import Final
+from typing import Final, TypeVar
 
 from analyzer.cases import Case, Run, Turn, load
-from analyzer.findings import Finding, Outcome, Severity, State
+from analyzer.findings import Finding, Outcome, Severity
 from analyzer.run import judge
 from benchmarks.accuracy.healthy import Healthy
 from benchmarks.accuracy.script import Sample, sized, Placed
 
 _AT_ONCE: Final = 400
-_WORST: Final = (State.BLIND, State.PARTIAL)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ def judged(samples: Iterable[Sample], *, dialect: str | None = None, measured: b
     for sample in samples:
         by_dialect[dialect or sample.dialect].append(sample)
     for spoken, told in sorted(by_dialect.items()):
-        for some in batched(told, _AT_ONCE):
+        for some in _parts(told, _AT_ONCE):
             cases = [s.case if measured else unmeasured(s.case) for s in some]
             by_trace = _found(cases, spoken)
             yield from (Judged(s, tuple(by_trace[s.trace_id])) for s in some)
@@ -52,7 +51,7 @@ def outcomes(samples: Sequence[Sample], *, dialect: str | None = None, measured:
 def alarms(runs: Sequence[Healthy], dialect: str = "gen_ai") -> dict[str, list[Finding]]:
     """By name, what is found in healthy runs as they are, of whatever severity."""
     found: dict[str, list[Finding]] = {}
-    for some in batched(runs, _AT_ONCE // 4):
+    for some in _parts(runs, _AT_ONCE // 4):
         cases = [untouched(run) for run in some]
         by_trace = _found(cases, dialect)
         found |= {run.name: by_trace[case.trace_ids()[0]] for run, case in zip(some, cases, strict=True)}
@@ -74,6 +73,10 @@ def unmeasured(case: Case) -> Case:
 def alarming(findings: Iterable[Finding]) -> list[Finding]:
     """Those of severity warning or higher: a mere mention is no alarm."""
     return [f for f in findings if f.severity is not Severity.INFO]
+
+
+def _parts(things: Sequence[T], size: int) -> list[Sequence[T]]:
+    return [things[start : start + size] for start in range(0, len(things), size)]
 
 
 def _found(cases: Sequence[Case], dialect: str) -> defaultdict[str, list[Finding]]:

@@ -66,7 +66,7 @@ def dense(attempts: pl.DataFrame, calls: int, seconds: float) -> pl.DataFrame:
         right_on="until",
         by="stretch",
         strategy="backward",
-        allow_exact_matches=True,
+        allow_exact_matches=False,
         check_sortedness=False,
     )
     full = pl.col("total") - pl.col("before").fill_null(0) >= calls

@@ -8,7 +8,7 @@ from typing import Any, Final
 import polars as pl
 
 from analyzer.detectors.detector import Detector, Sight, between, plural
-from analyzer.detectors.silent_gap.gaps import gaps, work
+from analyzer.detectors.silent_gap.gaps import gaps, lasting, work
 from analyzer.frames import Frames
 from instrument.policy import Policy
 
@@ -47,7 +47,7 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
 def between_calls(frames: Frames, least_ns: int) -> pl.DataFrame:
     """One row is one gap between two calls of a run, with the call before it (`first_step`) and the one that ended it
     (`last_step`)."""
-    times = frames.rows(_CALLS, ["start_ns", "end_ns"])
+    times = frames.rows(_CALLS, ["start_ns", "end_ns"], lasting(frames, least_ns))
     apart = pl.col("start_ns") - pl.coalesce("end_ns", "start_ns").shift() >= least_ns
     runs = times.filter(apart & (pl.col("run_key") == pl.col("run_key").shift()))["run_key"].unique()
     found = gaps(work(frames, runs), least_ns) if len(runs) else pl.DataFrame()
