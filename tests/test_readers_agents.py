@@ -327,11 +327,3 @@ def test_usage_of_an_answer_without_a_stop_reason_is_that_of_a_stream_that_may_g
     names = ("gen_ai.usage.output_tokens", "gen_ai.request.stream", "gen_ai.response.finish_reasons")
     assert of(spans, "model", *names) == [(1, True, None)]
     assert "partial_usage" in kept.kinds
-
-
-def test_long_histories_are_handed_on_in_pieces(tmp_path: Path) -> None:
-    answer = {"role": "assistant", "content": "x" * 20_000}
-    spans, kept = read(tmp_path, [{"role": "user", "content": "Go."}, *[answer] * 60])
-    assert len(of(spans, "model", "x")) == 60
-    assert sum(size for _, size in kept.blocks) > 36_000_000
-    assert max(size for _, size in kept.blocks) < 6_000_000

@@ -110,9 +110,12 @@ def test_the_database_holds_what_was_read_and_reading_again_adds_nothing(name: s
 
 
 @needs_shared
-def test_dollars_of_pi_are_the_recorded_ones_to_the_cent(tmp_path: Path) -> None:
-    [path] = [p for p in files(SHARED, "pi") if p.name == "large-session.jsonl"]
-    load(resolve([str(path)]), tmp_path / "t.duckdb")
+@pytest.mark.parametrize("name", ["tau2", "mini_swe_agent", "pi"])
+def test_what_a_log_says_was_billed_stands_over_the_price_list(name: str, tmp_path: Path) -> None:
+    load(resolve([str(p) for p in files(SHARED, name)]), tmp_path / "t.duckdb")
     with reading(tmp_path / "t.duckdb") as con:
-        ((cost,),) = con.execute("SELECT sum(cost_usd) FROM spans").fetchall()
-    assert cost == pytest.approx(COUNTS["pi"](path).cost_usd, abs=0.005)
+        ((cost, sources),) = con.execute(
+            "SELECT sum(cost_usd), list(DISTINCT price_source) FROM spans WHERE cost_usd IS NOT NULL"
+        ).fetchall()
+    assert cost == pytest.approx(TABLE[name][-1], abs=1e-9)
+    assert sources == ["reported"]

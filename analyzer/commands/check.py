@@ -21,7 +21,10 @@ NEVER: Final = "never"
 _REFUSED: Final = "refused"
 _LONGEST_PATHS: Final = 36
 """Characters of paths that are repeated in a suggestion."""
-READABLE: Final = "OTLP JSON, OpenTelemetry spans dumped as JSON, flyball databases and journals"
+READABLE: Final = (
+    "OTLP JSON, OpenTelemetry spans dumped as JSON, sessions of Claude Code, pi, mini-swe-agent and SWE-agent, tau2 results, "
+    "chat messages, flyball databases and journals"
+)
 
 
 def register(commands: Any) -> None:

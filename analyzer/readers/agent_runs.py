@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
-import msgspec
-
 from analyzer.readers.loose import dumps
 from analyzer.readers.sink import Sink
 from instrument import semconv
@@ -37,33 +35,20 @@ REPORTED_OUTPUT_TOKENS: Final = "flyball.run.reported_output_tokens"
 STEP_NS: Final = 1_000
 """Between two steps of a run whose log has no times: enough to order them, too little to be taken for waiting."""
 _INTERNAL, _CLIENT, _ERROR = 1, 3, 2
-_PIECE_BYTES: Final = 4_000_000
 
 Message = dict[str, Any]
 
 
 class Spans:
-    """Spans on their way into a sink: as lines, in pieces of some MB, because each request repeats the whole history."""
+    """Spans on their way into a sink."""
 
     def __init__(self, sink: Sink, source: str, scope: str) -> None:
         self._sink, self._source, self._scope = sink, source, scope
-        self._held: list[bytes] = []
-        self._size = 0
 
     def put(self, span: Span) -> None:
         """Hands on one span."""
-        document = one_resource([span], scope=self._scope, resource={"service.name": self._scope})
-        line = msgspec.json.encode(document)
-        self._held.append(line)
-        self._size += len(line)
-        if self._size >= _PIECE_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Hands on what is held back; to be called at the end."""
-        if self._held:
-            self._sink.add_lines(b"\n".join(self._held) + b"\n", self._source)
-            self._held, self._size = [], 0
+        resource = {"service.name": self._scope}
+        self._sink.add(one_resource([span], scope=self._scope, resource=resource), self._source)
 
 
 class Run:

@@ -45,7 +45,6 @@ def _read(stream: Stream, sink: Sink) -> None:
             made["odd"] += 1
         else:
             made += _tell(spans, talk)
-    spans.flush()
     for kind, message in _INFERRED.items():
         if made[kind]:
             sink.add_issue(inferred(kind, stream.source, message, made[kind]))

@@ -88,7 +88,6 @@ class _Log:
         for thread in self._threads.values():
             thread.end()
             self.made += thread.made
-        self._spans.flush()
 
     def _thread(self, record: dict[str, Any]) -> _Thread:
         place = self._place(record)

@@ -54,7 +54,6 @@ def _read(stream: Stream, sink: Sink) -> None:
             _state(stream.source, sink, _Trajectory(spans, document).tell())
         else:
             sink.add_issue(odd_record(stream.source, "a document has no messages and was left out", 1))
-    spans.flush()
 
 
 def _state(source: str, sink: Sink, made: Counter[str]) -> None:

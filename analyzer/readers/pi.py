@@ -60,7 +60,6 @@ def _read(stream: Stream, sink: Sink) -> None:
                     odd_record(stream.source, f"an entry of type {entry.get('type')!r:.80} was left out", 1, line)
                 )
     made += session.end() if session else Counter()
-    spans.flush()
     for kind, message in _INFERRED.items():
         if made[kind]:
             sink.add_issue(inferred(kind, stream.source, message, made[kind]))

@@ -54,7 +54,6 @@ def _read(stream: Stream, sink: Sink) -> None:
             _state(stream.source, sink, _Trajectory(spans, found).tell())
         else:
             sink.add_issue(odd_record(stream.source, "a document has neither history nor steps and was left out", 1))
-    spans.flush()
 
 
 def _state(source: str, sink: Sink, made: Counter[str]) -> None:

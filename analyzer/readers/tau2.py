@@ -60,7 +60,6 @@ def _read(stream: Stream, sink: Sink) -> None:
             made += _Simulation(spans, info, simulation).tell()
         else:
             sink.add_issue(odd_record(stream.source, f"simulation {number} has no messages and was left out", 1))
-    spans.flush()
     _state(stream.source, sink, made)
 
 

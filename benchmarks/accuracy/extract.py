@@ -29,7 +29,8 @@ TEXT_CHARS: Final = 500
 MOST_RUNS: Final = {"tau2": 51, "mini_swe_agent": 24, "pi": 24, "swe_agent": 20}
 MOST_OF_A_FILE: Final = {"tau2": 17, "pi": 12}
 """Of a file with many runs, so that each kind of task is there."""
-MOST_TURNS: Final = 60
+MOST_TURNS: Final = 100
+"""Longer runs are left out: a run that was cut is no healthy one."""
 _HEALTHY: Final = """
 SELECT run_key, any_value(regexp_extract(sources.name, '(mini_swe_agent|pi|swe_agent|tau2)/', 1)) AS folder,
     any_value(sources.name) AS name FROM spans s JOIN sources USING (source_key) LEFT JOIN attribute_sets a USING (attributes_key)
@@ -73,11 +74,11 @@ def _lines(con: duckdb.DuckDBPyConnection) -> Iterator[dict[str, Any]]:
         for question, script in _talks(whole) if folder == "pi" else [(_opening(whole), whole[1:])]:
             turns = [e for e in script if "user" not in e]
             full = taken[folder] >= MOST_RUNS[folder] or taken[name] >= MOST_OF_A_FILE.get(folder, 1)
-            if full or len(turns) < 3 or not any("calls" in e for e in turns):
+            if full or not 3 <= len(turns) <= MOST_TURNS or not any("calls" in e for e in turns):
                 continue
             taken.update((folder, name))
             label = f"{folder}-{taken[folder]:02}"
-            yield {"name": label, "file": Path(name).name, "question": question, "script": script[:MOST_TURNS]}
+            yield {"name": label, "file": Path(name).name, "question": question, "script": script}
 
 
 def _opening(script: list[dict[str, Any]]) -> str:

@@ -48,19 +48,20 @@ def outcomes(samples: Sequence[Sample], *, dialect: str | None = None, measured:
     return {o.detector: o for o in judge(load(cases, spoken)).outcomes}
 
 
-def alarms(runs: Sequence[Healthy], dialect: str = "gen_ai") -> dict[str, list[Finding]]:
-    """By name, what is found in healthy runs as they are, of whatever severity."""
+def alarms(runs: Sequence[Healthy], dialect: str = "gen_ai", *, answer: str = "") -> dict[str, list[Finding]]:
+    """By name, what is found in healthy runs as they are, of whatever severity; `answer` ends those that are pieces."""
     found: dict[str, list[Finding]] = {}
     for some in _parts(runs, _AT_ONCE // 4):
-        cases = [untouched(run) for run in some]
+        cases = [untouched(run, answer) for run in some]
         by_trace = _found(cases, dialect)
         found |= {run.name: by_trace[case.trace_ids()[0]] for run, case in zip(some, cases, strict=True)}
     return found
 
 
-def untouched(run: Healthy) -> Case:
-    """A healthy run as a case."""
-    script = [p.entry for p in sized([Placed(entry) for entry in run.script])]
+def untouched(run: Healthy, answer: str = "") -> Case:
+    """A healthy run as a case, with a last answer where one is given."""
+    entries = [*run.script, *([Turn(text=answer)] if answer else [])]
+    script = [p.entry for p in sized([Placed(entry) for entry in entries])]
     return Case(f"healthy/{run.name}", [Run(script, run.name, run.question)], [])
 
 

@@ -44,11 +44,15 @@ def priced(spans: pa.Table, prices: Prices) -> pa.Table:
     counts["uncached_input_tokens"] = pc.subtract(pc.subtract(counts["input_tokens"], read), written)
     step, steps = _steps(spans, is_model, counts["input_tokens"], prices)
     cost = pc.if_else(is_model, pa.array(_cost_usd(counts, step, steps), from_pandas=True), None)
+    reported = pc.if_else(is_model, spans["reported_usd"], None)
+    # The producer's own account of what was billed stands over any price list.
+    billed = pc.and_(pc.is_valid(reported), pc.fill_null(pc.equal(spans["cost_source"], "reported"), False))
+    cost = pc.if_else(billed, None, cost)
     return _with(
         spans,
         **counts,
         usage_state=_usage_state(spans, is_model, counts),
-        cost_usd=pc.coalesce(cost, pc.if_else(is_model, spans["reported_usd"], None)),
+        cost_usd=pc.coalesce(cost, reported),
         price_source=_price_source(
             spans, is_model, counts, cost, pa.array([s.source for s in steps] + [None], pa.string()).take(step)
         ),

@@ -82,6 +82,7 @@ TEXT: Final[dict[str, tuple[str, ...]]] = {
     "inference_geo": ("flyball.response.inference_geo",),
     "usage_json": ("langfuse.observation.usage_details",),
     "cost_json": ("langfuse.observation.cost_details",),
+    "cost_source": ("flyball.cost.source",),
 }
 """Columns that hold text. A value that is a list or a map becomes JSON; of `finish_reason` the first entry is taken."""
 

@@ -20,6 +20,7 @@ _STATUS: Final = {
 _TEXTS: Final = (
     "agent_name", "conversation_id", "user_id", "error_type", "error_message", "provider", "request_model", "response_model",
     "response_id", "request_id", "tool_name", "tool_call_id", "rejected", "failure_kind", "service_tier", "speed", "inference_geo",
+    "cost_source",
 )  # fmt: skip
 _KEYS: Final = ("call_key", "loose_call_key", "result_key", "output_key", "loose_output_key")
 _FIRST_TOKEN_NS: Final = (("first_token_ms", 1e6), ("first_token_seconds", 1e9))

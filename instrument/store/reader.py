@@ -72,6 +72,8 @@ class Reader:
     _waiting: dict[Context | _Undecoded, list[Span]] = field(default_factory=dict)
     _tables: list[pa.Table] = field(default_factory=list)
     _bytes: int = 0
+    _held: int = 0
+    """Characters of text in decoded spans that wait: a request repeats the whole history."""
     _broken: dict[str, int] = field(default_factory=dict)
 
     def add_lines(self, data: bytes, source: tuple[int, str], first_line: int) -> None:
@@ -107,6 +109,7 @@ class Reader:
             for scoped in resource.scopeSpans:
                 context = self._context(resource.resource, scoped.scope, source)
                 self._waiting.setdefault(context, []).extend(scoped.spans)
+                self._held += sum(map(_chars, scoped.spans))
         self._limit()
 
     def _undecoded(self, name: _Undecoded) -> Context:
@@ -129,7 +132,7 @@ class Reader:
         return context
 
     def _limit(self) -> None:
-        if sum(map(len, self._waiting.values())) >= _GROUPED_SPANS:
+        if self._held >= _BATCH_BYTES or sum(map(len, self._waiting.values())) >= _GROUPED_SPANS:
             self._to_columns()
         if sum(t.num_rows for t in self._tables) >= _BATCH_SPANS:
             self.flush()
@@ -140,7 +143,7 @@ class Reader:
             spans = self._without_losses(waiting, context) if context.scope == semconv.SCOPE else waiting
             for names, by_position, group in alike(spans):
                 self._group(context, names, by_position, group)
-        self._waiting = {}
+        self._waiting, self._held = {}, 0
 
     def _group(self, context: Context, names: tuple[str, ...], by_position: Positions, spans: list[Span]) -> None:
         shape = self._shapes.get((context.scope, names))
@@ -194,6 +197,13 @@ class Reader:
         """Our recorder's reports of lost spans become issues."""
         self.issues += (_loss(span, context) for span in spans if span.name == semconv.LOSS_SPAN)
         return [span for span in spans if span.name != semconv.LOSS_SPAN]
+
+
+def _chars(span: Span) -> int:
+    """Length of the text in a span's attributes."""
+    return sum(
+        len(a.value.stringValue) for a in span.attributes if a.value is not None and a.value.stringValue is not None
+    )
 
 
 def alike(spans: list[Span]) -> Iterator[tuple[tuple[str, ...], Positions, list[Span]]]:

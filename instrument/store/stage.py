@@ -11,7 +11,7 @@ _TEXT: Final = (
     "trace_id", "span_id", "parent_span_id", "kind", "name", "agent_name", "conversation_id", "user_id", "service_name", "status",
     "error_type", "error_message", "failure_kind", "provider", "request_model", "response_model", "response_id", "request_id",
     "finish_reason", "service_tier", "speed", "inference_geo", "tool_name", "tool_call_id", "rejected", "content_state", "stamped_run_id",
-    "dialect",
+    "dialect", "cost_source",
 )  # fmt: skip
 _WHOLE: Final = (
     "span_key", "start_ns", "end_ns", "max_tokens", "input_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_5m_tokens",

@@ -1,5 +1,6 @@
 """What tells a list of questions from one question, and what is said where nobody can tell."""
 
+import orjson
 import polars as pl
 import pytest
 
@@ -13,18 +14,20 @@ _UUIDS = [f"{n:08x}-1111-4222-8333-444444444444" for n in range(1, 7)]
 @pytest.mark.parametrize(
     ("asked", "batch"),
     [
-        (['{"order_id": "%s"}' % u for u in _UUIDS], True),
-        (['{"request_id": "%s"}' % u for u in _UUIDS], False),
-        (['{"user": 10000000%02d}' % n for n in range(6)], True),
-        (['{"ts": 17900000%02d}' % n for n in range(6)], False),
-        (['{"date": "2026-04-0%d"}' % n for n in range(1, 7)], True),
-        (['{"q": "rooms on 2026-04-0%d"}' % n for n in range(1, 7)], False),
-        (['{"order_id": "%s", "nonce": %d}' % (_UUIDS[0], n) for n in range(6)], False),
-        (['{"sha": "deadbee%d"}' % n for n in range(6)], True),
+        ([{"order_id": u} for u in _UUIDS], True),
+        ([{"request_id": u} for u in _UUIDS], False),
+        ([{"user": 1_000_000_000 + n} for n in range(6)], True),
+        ([{"ts": 1_790_000_000 + n} for n in range(6)], False),
+        ([{"date": f"2026-04-0{n}"} for n in range(1, 7)], True),
+        ([{"q": f"rooms on 2026-04-0{n}"} for n in range(1, 7)], False),
+        ([{"order_id": _UUIDS[0], "nonce": n} for n in range(6)], False),
+        ([{"sha": f"deadbee{n}"} for n in range(6)], True),
     ],
 )
-def test_a_list_of_ids_or_days_is_told_from_what_is_passing(asked: list[str], batch: bool) -> None:
-    calls = pl.DataFrame({"number": 0, "arguments": asked}).with_columns(pl.col("number").cast(pl.UInt32))
+def test_a_list_of_ids_or_days_is_told_from_what_is_passing(asked: list[dict[str, object]], batch: bool) -> None:
+    calls = pl.DataFrame({"number": 0, "arguments": [orjson.dumps(a).decode() for a in asked]}).with_columns(
+        pl.col("number").cast(pl.UInt32)
+    )
     assert batches(calls)["batch"].to_list() == [batch]
 
 

@@ -38,7 +38,8 @@ def lasting(frames: Frames, least_ns: int) -> pl.Series:
     keys = pl.concat([frames.model_calls["run_key"], frames.tool_calls["run_key"]])
     if keys.is_empty():
         return keys
-    return frames.ask(_LASTING.format(first=keys.min(), last=keys.max(), least_ns=least_ns))["run_key"]
+    first, last = keys.to_frame().select(first=pl.first().min(), last=pl.first().max()).row(0)
+    return frames.ask(_LASTING.format(first=first, last=last, least_ns=least_ns))["run_key"]
 
 
 def work(frames: Frames, runs: pl.Series) -> pl.DataFrame:

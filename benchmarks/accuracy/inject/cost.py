@@ -39,7 +39,7 @@ def _agent(rng: Random) -> str:
 
 def dear(rng: Random) -> Plan:
     """Several times the median of its like."""
-    agent, times = _agent(rng), rng.uniform(4.5, 9)
+    agent, times = _agent(rng), rng.uniform(4.5, 6.5)
     return _beside(rng, "far above its like", _usual(rng, agent, rng.randint(13, 18)), agent, int(25_000 * times), 2, "warning")
 
 

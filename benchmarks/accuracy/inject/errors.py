@@ -44,8 +44,8 @@ def _failing(rng: Random, count: int, tool: str, *, flagged: bool = True) -> lis
 
 
 def _after_first(placed: list[Placed]) -> list[Placed]:
-    first = next(n for n, p in enumerate(placed) if p.proof)
-    return [replace(p, useless=n > first) for n, p in enumerate(placed)]
+    second = [n for n, p in enumerate(placed) if p.proof][1]
+    return [replace(p, useless=n >= second) for n, p in enumerate(placed)]
 
 
 def _sorry(rng: Random) -> list[Placed]:

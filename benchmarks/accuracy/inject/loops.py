@@ -15,8 +15,8 @@ _HEARD = frozenset({"gen_ai", "openinference", "messages_only", "anthropic_sdk"}
 
 def _useless(turns: list[Placed]) -> list[Placed]:
     """All turns from the second with a proof on are useless: the first one learned something."""
-    first = next(n for n, p in enumerate(turns) if p.proof)
-    return [replace(p, useless=n > first) for n, p in enumerate(turns)]
+    second = [n for n, p in enumerate(turns) if p.proof][1]
+    return [replace(p, useless=n >= second) for n, p in enumerate(turns)]
 
 
 def _quiet(*turns: Turn | User) -> list[Placed]:
