@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from analyzer.cases import Case, Run, Turn, load
-from analyzer.findings import Finding, Outcome, Severity
+from analyzer.findings import Finding, Severity, State
 from analyzer.run import judge
 from benchmarks.accuracy.healthy import Healthy
 from benchmarks.accuracy.script import Sample, sized, Placed
 
 _AT_ONCE: Final = 400
 T = TypeVar("T")
+_BADNESS: Final = (State.NOTHING_TO_CHECK, State.COMPLETE, State.PARTIAL, State.BLIND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class Judged:
 
     sample: Sample
     findings: tuple[Finding, ...]
+    outcomes: Mapping[str, State]
+    """What each detector could see of the store that the sample was in."""
 
     def of(self, detector: str) -> list[Finding]:
         """The findings of one detector."""
@@ -37,15 +40,17 @@ def judged(samples: Iterable[Sample], *, dialect: str | None = None, measured: b
     for spoken, told in sorted(by_dialect.items()):
         for some in _parts(told, _AT_ONCE):
             cases = [s.case if measured else unmeasured(s.case) for s in some]
-            by_trace = _found(cases, spoken)
-            yield from (Judged(s, tuple(by_trace[s.trace_id])) for s in some)
+            by_trace, seen = _found(cases, spoken)
+            yield from (Judged(s, tuple(by_trace[s.trace_id]), seen) for s in some)
 
 
-def outcomes(samples: Sequence[Sample], *, dialect: str | None = None, measured: bool = True) -> dict[str, Outcome]:
-    """What each detector says it could see of these samples, all in one dialect."""
-    spoken = dialect or samples[0].dialect
-    cases = [s.case if measured else unmeasured(s.case) for s in samples]
-    return {o.detector: o for o in judge(load(cases, spoken)).outcomes}
+def states(told: Iterable[Judged]) -> dict[str, str]:
+    """By detector the worst that it said of what it could see."""
+    worst: dict[str, State] = {}
+    for one in told:
+        for slug, state in one.outcomes.items():
+            worst[slug] = max(worst.get(slug, state), state, key=_BADNESS.index)
+    return {slug: str(state) for slug, state in worst.items()}
 
 
 def alarms(runs: Sequence[Healthy], dialect: str = "gen_ai", *, answer: str = "") -> dict[str, list[Finding]]:
@@ -53,7 +58,7 @@ def alarms(runs: Sequence[Healthy], dialect: str = "gen_ai", *, answer: str = ""
     found: dict[str, list[Finding]] = {}
     for some in _parts(runs, _AT_ONCE // 4):
         cases = [untouched(run, answer) for run in some]
-        by_trace = _found(cases, dialect)
+        by_trace, _ = _found(cases, dialect)
         found |= {run.name: by_trace[case.trace_ids()[0]] for run, case in zip(some, cases, strict=True)}
     return found
 
@@ -80,8 +85,9 @@ def _parts(things: Sequence[T], size: int) -> list[Sequence[T]]:
     return [things[start : start + size] for start in range(0, len(things), size)]
 
 
-def _found(cases: Sequence[Case], dialect: str) -> defaultdict[str, list[Finding]]:
+def _found(cases: Sequence[Case], dialect: str) -> tuple[defaultdict[str, list[Finding]], dict[str, State]]:
     by_trace: defaultdict[str, list[Finding]] = defaultdict(list)
-    for finding in judge(load(cases, dialect)).findings:
+    report = judge(load(cases, dialect))
+    for finding in report.findings:
         by_trace[finding.trace_id].append(finding)
-    return by_trace
+    return by_trace, {o.detector: o.state for o in report.outcomes}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import median
@@ -115,9 +115,9 @@ def hit_of(truth: Truth, found: Iterable[Finding]) -> Finding | None:
     return max(fitting, key=lambda f: (min(f.last_step, truth.last_step) - max(f.first_step, truth.first_step), f.severity.rank), default=None)
 
 
-def baseline(fires: Callable[[Judged], bool], judged: Iterable[Judged]) -> tuple[int, int, int, int]:
-    """Hits, failing samples, false alarms and healthy samples of a check that knows only runs, wherever in the run it fires."""
-    told = Counter((j.sample.truth is not None, fires(j)) for j in judged)
+def baseline(fired: Iterable[bool], failing: Iterable[bool]) -> tuple[int, int, int, int]:
+    """Hits, failing samples, false alarms and healthy samples of a check that says of a whole run that it fired."""
+    told = Counter(zip(failing, fired, strict=True))
     return told[True, True], told[True, True] + told[True, False], told[False, True], told[False, True] + told[False, False]
 
 

@@ -203,7 +203,7 @@ def documents(rng: Random) -> Plan:
 
 # --- null_input ---------------------------------------------------------------------------------------------------------
 
-_BLANK: Final = ({"query": ""}, {"q": None}, {"path": "", "lines": []}, {"filters": {}, "text": "  "}, {"a": None, "b": None, "c": ""})
+_BLANK: Final = ({"query": ""}, {"q": None}, {"path": "", "lines": []}, {"filters": {}, "text": ""}, {"a": None, "b": None, "c": ""})
 
 
 def _blank_severity(turns: int) -> str:
