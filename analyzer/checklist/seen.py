@@ -11,7 +11,7 @@ import duckdb
 import msgspec
 import polars as pl
 
-from analyzer.detectors.context_growth.overflow import OVERFLOWED
+from analyzer.detectors.overflowed import OVERFLOWED
 from analyzer.detectors.unknown_tool.unknown import UNKNOWN
 from analyzer.findings import Finding, Report, Severity
 from analyzer.guarding import COMPLETED, guarded_runs

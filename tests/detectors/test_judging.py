@@ -44,7 +44,7 @@ def test_a_turn_that_two_findings_name_is_counted_once() -> None:
 
 def test_waste_of_unknown_price_is_unknown_and_never_nought() -> None:
     calls = [turn(_SEARCH, model="in-house-7") for _ in range(6)]
-    report = judge(Case("unpriced", calls, []).load())
+    report = judge(Case("unpriced", [*calls, says("That is all there is to say.")], []).load())
     (finding,) = report.findings
     assert finding.wasted_cost_usd is None
     assert report.totals.wasted_cost_usd is None

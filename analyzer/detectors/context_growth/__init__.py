@@ -8,8 +8,8 @@ from typing import Any, Final
 import polars as pl
 
 from analyzer.detectors.context_growth.filling import fillings
-from analyzer.detectors.context_growth.overflow import OVERFLOWED
 from analyzer.detectors.detector import Detector, Sight, plural
+from analyzer.detectors.overflowed import OVERFLOWED
 from analyzer.frames import Frames
 from instrument.policy import Context, Policy
 from instrument.windows import window_of
@@ -22,53 +22,40 @@ _TREND_REQUESTS: Final = 4
 
 
 def find(frames: Frames, policy: Policy) -> pl.DataFrame:
-    """One row is one run whose context came near the window of its model, was about to, or went over."""
+    """One row is one run whose context came near the window of its model, or was about to; went it over, that is `context_overflow`'s."""
     params = policy.context
     sized = windows(frames, policy)
     smallest = sized["window_tokens"].min()
     near = frames.model_calls.filter(
         pl.col("input_tokens") >= params.forecast_share * (smallest if isinstance(smallest, int) else 2**62)
     )["run_key"]
-    over = frames.rows(OVERFLOWED, [])["run_key"]
+    over = frames.rows(OVERFLOWED, [])["run_key"].unique()
     columns = [
         "model: coalesce(response_model, request_model)",
         "input_tokens",
         "output_tokens",
-        f"overflowed: {OVERFLOWED}",
     ]
-    requests = frames.rows("kind = 'model'", columns, pl.concat([near, over])).join(
+    requests = frames.rows("kind = 'model'", columns, near.filter(~near.is_in(over.implode()))).join(
         sized, on="model", how="left", maintain_order="left"
     )
     return (
         trends(requests)
         .with_columns(
             # An answered request that is larger than the window proves the window larger than we believe.
-            pl.when((pl.col("peak_share") <= 1) | (pl.col("overflows") > 0)).then(c).alias(c)
+            pl.when(pl.col("peak_share") <= 1).then(c).alias(c)
             for c in ("peak_share", "last_share", "turns_left")
         )
         .filter(
-            pl.col("overflows").gt(0)
-            | (pl.col("peak_share") >= params.warn_share)
+            (pl.col("peak_share") >= params.warn_share)
             | ((pl.col("last_share") >= params.forecast_share) & (pl.col("turns_left") <= params.forecast_turns))
         )
         # A helper with a small context of its own does not hide the model that is nearly full, nor make a second finding.
-        .sort(
-            "run_key",
-            pl.col("overflows") > 0,
-            "peak_share",
-            "model",
-            descending=[False, True, True, False],
-            nulls_last=True,
-        )
+        .sort("run_key", "peak_share", "model", descending=[False, True, False], nulls_last=True)
         .unique("run_key", keep="first", maintain_order=True)
         .pipe(fillings, frames)
         .with_columns(
             severity=severity(params),
-            confidence=pl.when(pl.col("overflows") > 0)
-            .then(0.99)
-            .when(pl.col("peak_share") >= params.warn_share)
-            .then(0.95)
-            .otherwise(0.7),
+            confidence=pl.when(pl.col("peak_share") >= params.warn_share).then(0.95).otherwise(0.7),
         )
     )
 
@@ -105,16 +92,12 @@ def trends(requests: pl.DataFrame) -> pl.DataFrame:
             last_tokens=tokens.drop_nulls().last(),
             compactions=pl.col("compacted").sum(),
             compacted_after_peak=pl.col("context").get(tokens.arg_max()) < pl.col("context").last(),
-            overflows=pl.col("overflowed").sum(),
             tokens_per_turn=pl.when(tokens.filter(last).count() >= _TREND_REQUESTS).then(grown),
             steps=pl.col("step").filter(
-                pl.col("overflowed")
-                | (peak & tokens.is_not_null() & (pl.col("step") <= pl.col("step").get(tokens.arg_max())))
+                peak & tokens.is_not_null() & (pl.col("step") <= pl.col("step").get(tokens.arg_max()))
             ),
-            first_turn=pl.col("turn").filter(peak | pl.col("overflowed")).first(),
-            last_turn=pl.max_horizontal(
-                pl.col("turn").get(tokens.arg_max()), pl.col("turn").filter("overflowed").last()
-            ),
+            first_turn=pl.col("turn").filter(peak).first(),
+            last_turn=pl.col("turn").get(tokens.arg_max()),
         )
         .with_columns(
             # Rounded: a division by a single value is done as a multiplication and differs in the last bit.
@@ -129,17 +112,14 @@ def trends(requests: pl.DataFrame) -> pl.DataFrame:
 
 
 def severity(params: Context) -> pl.Expr:
-    """Over the window is an error; near it is one, or a warning; a compaction afterwards takes one grade off; a mere
-    forecast is mentioned."""
+    """Near the window is an error, or a warning; a compaction afterwards takes one grade off; a mere forecast is mentioned."""
     full, high, kept = (
         pl.col("peak_share") >= params.error_share,
         pl.col("peak_share") >= params.warn_share,
         pl.col("compacted_after_peak"),
     )
     return (
-        pl.when(pl.col("overflows") > 0)
-        .then(pl.lit("error"))
-        .when(full & ~kept)
+        pl.when(full & ~kept)
         .then(pl.lit("error"))
         .when(full | (high & ~kept))
         .then(pl.lit("warning"))
@@ -150,12 +130,7 @@ def severity(params: Context) -> pl.Expr:
 def message(facts: Mapping[str, Any]) -> str:
     """The context reached 178,000 of 200,000 tokens ..."""
     model = f" of `{facts['model']}`" if facts["model"] else ""
-    refused = (
-        f"{plural(facts['overflows'], 'request')} went over the context window{model}" if facts["overflows"] else ""
-    )
-    if not facts["peak_share"]:
-        return f"{refused} in turn {facts['last_turn']}."
-    reached = f"the context reached {facts['peak_tokens']:,} of {facts['window_tokens']:,} tokens ({facts['peak_share']:.0%}){model}"
+    reached = f"The context reached {facts['peak_tokens']:,} of {facts['window_tokens']:,} tokens ({facts['peak_share']:.0%}){model}"
     compacted = ", and was then compacted" if facts["compacted_after_peak"] else ""
     left = facts["turns_left"]
     rate = (
@@ -163,8 +138,7 @@ def message(facts: Mapping[str, Any]) -> str:
         if left is not None and not compacted
         else ""
     )
-    told = f"{refused}; {reached}" if refused else reached
-    return f"{told[0].upper()}{told[1:]} in turn {facts['last_turn']}{compacted}{rate}."
+    return f"{reached} in turn {facts['last_turn']}{compacted}{rate}."
 
 
 def _full(turns_left: int) -> str:
@@ -184,7 +158,7 @@ DETECTOR = Detector(
     slug="context_growth",
     failure_mode="context overflow",
     title="The context nearly full",
-    finds="One request came near the model's context window, a steady growth was about to fill it, or a request went over it.",
+    finds="One request came near the model's context window, or a steady growth was about to fill it.",
     matters="Long before the window is full answers get slower, dearer and worse; when it is, the run fails or drops "
     "what it knew. The peak of a single request counts here, never a sum.",
     wrong="The window is the model's default: one that was widened by an option or a beta header is larger than we "
@@ -203,7 +177,6 @@ DETECTOR = Detector(
         "turns_left": "Turns until the window would have been full at that rate.",
         "compactions": "How often the context became smaller by a third or more.",
         "compacted_after_peak": "Whether that happened after the largest request.",
-        "overflows": "Requests that the provider refused or cut because of their length.",
         "filled_by": "What the largest request consisted of, as shares of its characters; null where messages were not recorded.",
     },
     reads={"model_calls": ("input_tokens",)},

@@ -8,9 +8,13 @@ from analyzer.cases import Case, Entry, Found, model_error, tool_call, turn
 
 
 def _growing(*thousands: int, model: str = "claude-sonnet-4-5") -> list[Entry]:
+    *read, answered = thousands
     return [
-        turn(tool_call("read", {"n": n}, f"text {n}"), input_tokens=t * 1000, model=model)
-        for n, t in enumerate(thousands)
+        *(
+            turn(tool_call("read", {"n": n}, f"text {n}"), input_tokens=t * 1000, model=model)
+            for n, t in enumerate(read)
+        ),
+        turn(text="That is what they say.", input_tokens=answered * 1000, model=model),
     ]
 
 
@@ -27,9 +31,12 @@ CASES: Final = (
     ),
     Case("about to be full", _growing(20, 45, 70, 95, 120), [Found("context_growth", severity="info")]),
     Case(
-        "over the window",
-        [*_growing(20, 60), model_error("invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum")],
-        [Found("context_growth", severity="error")],
+        "over the window: that it happened is another's",
+        [
+            *_growing(20, 150),
+            model_error("invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum"),
+        ],
+        [Found("context_overflow", severity="error")],
     ),
     Case("quiet: grows threefold and stays small", _growing(5, 10, 15, 20, 25), []),
     Case("quiet: half full and steady", _growing(100, 100, 101, 101, 102), []),
@@ -38,7 +45,10 @@ CASES: Final = (
     Case("quiet: more than the window, and answered", _growing(100, 180, 260, 320), []),
     Case(
         "quiet: tokens not recorded",
-        [turn(tool_call("read", {"n": n}, f"text {n}"), measured=False) for n in range(5)],
+        [
+            *[turn(tool_call("read", {"n": n}, f"text {n}"), measured=False) for n in range(5)],
+            turn(text="That is what they say.", measured=False),
+        ],
         [],
     ),
 )

@@ -10,8 +10,11 @@ from analyzer.cases import Case, Found, Run, agent_run, tool_call, turn
 def _run(thousands: int, *, agent: str | None = None, turns: int = 2, model: str = "claude-sonnet-4-5") -> Run:
     return agent_run(
         [
-            turn(tool_call("read", {"n": n}, f"text {n}"), input_tokens=thousands * 1000 + n, model=model)
-            for n in range(turns)
+            *(
+                turn(tool_call("read", {"n": n}, f"text {n}"), input_tokens=thousands * 1000 + n, model=model)
+                for n in range(turns - 1)
+            ),
+            turn(text="That is what they say.", input_tokens=thousands * 1000 + turns, model=model),
         ],
         agent=agent,
     )

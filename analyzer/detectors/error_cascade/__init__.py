@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from analyzer.detectors.context_growth.overflow import OVERFLOWED
 from analyzer.detectors.detector import Detector, Sight, between, plural, seen, turns
+from analyzer.detectors.overflowed import OVERFLOWED
 from analyzer.detectors.unknown_tool.unknown import UNKNOWN
 from analyzer.frames import Frames
 from instrument.policy import Policy, ToolErrors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from analyzer.cases import DIALECTS, Call, Case, Found, rejected_call, says, tool_call, turn
+from analyzer.cases import DIALECTS, Call, Case, Found, agent_run, rejected_call, says, tool_call, turn
 
 _WORDS: Final = frozenset(DIALECTS) - {"hashed"}
 """Dialects that record what the model said."""
@@ -95,9 +95,9 @@ CASES: Final = (
     ),
     Case("quiet: refused by a guard", [rejected_call("send_mail", {"to": "ann"}, "refused"), _BOAST], [], only=_SPANS),
     Case(
-        "a run without an answer promised nothing",
-        [_send(), turn(_read(1), text="Next I am going to read the notes.")],
-        ["no_final_answer"],
+        "quiet: the run was cut",
+        [agent_run([_send(), turn(_read(1), text="Next I am going to read the notes.")], ended=False)],
+        [],
     ),
     Case("quiet: nothing failed", [_send(None), _BOAST], []),
 )

@@ -8,6 +8,7 @@ from analyzer.cases import Case, Found, says, tool_call, turn, user
 
 _SAME: Final = "I will now continue with the next step of the plan."
 _REFUSAL: Final = "I am sorry, but I cannot help you with that request."
+_DONE: Final = says("That is what they say.")
 _SPOKEN: Final = frozenset({"gen_ai", "anthropic_sdk", "gen_ai_old", "openinference", "openllmetry", "messages_only"})
 """Dialects that record what was said."""
 
@@ -32,7 +33,7 @@ CASES: Final = (
     ),
     Case(
         "in the middle of a run",
-        [tool_call("ls", {}, "a"), *[says(_SAME)] * 4, tool_call("cat", {}, "b")],
+        [tool_call("ls", {}, "a"), *[says(_SAME)] * 4, tool_call("cat", {}, "b"), _DONE],
         [Found("repeated_output", turns=(2, 5))],
         only=_SPOKEN,
     ),
@@ -52,12 +53,12 @@ CASES: Final = (
     ),
     Case(
         "quiet: the same words around calls that find something",
-        [turn(tool_call("read", {"n": n}, f"text {n}"), text=_SAME) for n in range(6)],
+        [*[turn(tool_call("read", {"n": n}, f"text {n}"), text=_SAME) for n in range(6)], _DONE],
         [],
     ),
     Case(
         "quiet: something learned in between",
-        [e for n in range(5) for e in (says(_SAME), tool_call("read", {"n": n}, f"text {n}"))],
+        [*[e for n in range(5) for e in (says(_SAME), tool_call("read", {"n": n}, f"text {n}"))], _DONE],
         [],
     ),
 )
