@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo app test check lint docs samples bench endurance screenshots clean
+.PHONY: demo app test check lint docs samples bench accuracy endurance screenshots clean
 
 demo: .venv/installed
 	$(BIN)/flyball demo
@@ -36,6 +36,10 @@ endurance: .venv/installed-dev
 
 bench: .venv/installed-dev
 	$(BIN)/python -m benchmarks
+
+# Precision and recall of every detector, into docs/accuracy.md and the detectors' pages.
+accuracy: .venv/installed-dev
+	$(BIN)/python -m benchmarks.accuracy
 
 screenshots: .venv/installed-dev
 	$(BIN)/python docs/screenshots.py

@@ -19,11 +19,15 @@ _WORD = re.compile(r"\b[^\W\d]++\b")
 """A word that holds no digit."""
 _ANY_WORD = re.compile(r"\w+")
 _PASSING_NAMED = re.compile(
-    r'"(?:[a-z]{1,16}_)?(?:nonce|time_?stamp|request_?id|trace_?id|attempt|retry|retries|random|salt|seed|page|offset|cursor|skip)'
+    r'"(?:[a-z]{1,16}_)?(?:nonce|time_?stamp|ts|request_?id|trace_?id|correlation_?id|idempotency_?key|rid|uuid|attempt|retry|retries|'
+    r"random|salt|seed|page|offset|cursor|skip)"
     r'(?:_[a-z]{1,16})?":(?:"[^"]{0,200}"|[-\w.+]+)'
 )
 _PASSING_VALUES = re.compile(
     r"""
+    (?P<kept>"(?:[a-z]{1,24}_)*(?:id|ids|key|keys|path|paths|file|files|url|uri|sha|hash|commit|ref|number|code|name|email|phone)":
+      (?:"[^"]{0,300}"|[-\w.+]+|\[[^\]]{0,4000}\]))                            # what names a thing stays
+    |
     (?<!\w)(?:
       [0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}            # UUIDs
     | \d{4}[-/]\d\d?[-/]\d\d?(?:[t\s]\d\d?:\d\d[\d:.]*(?:z|[-+]\d\d:?\d\d)?)?  # dates, with a time or without
@@ -123,7 +127,7 @@ def _call_key(tool: str, form: bytes) -> int:
 def _loose_call_key(tool: str, form: bytes) -> int | None:
     text = _PASSING_NAMED.sub(" ", form.decode("utf-8", "replace").lower())
     if _DIGIT.search(text):
-        text = _PASSING_VALUES.sub(" ", text)
+        text = _PASSING_VALUES.sub(lambda found: found["kept"] or " ", text)
     words = sorted(_ANY_WORD.findall(text))
     return key_of((tool + "\0" + " ".join(words)).encode("utf-8", "replace")) if words else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from analyzer.detectors.detector import Detector
+from analyzer.report.measured import accuracy_section
 from analyzer.report.policy_table import policy_table
 from instrument.policy import Policy
 
@@ -34,7 +35,7 @@ Failure mode: {detector.failure_mode}.{former}
 
 {detector.advice}
 
-## Thresholds
+{accuracy_section(detector.slug)}## Thresholds
 
 In the policy (`flyball.toml`), section `[{detector.params}]`:
 

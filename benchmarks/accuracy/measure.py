@@ -95,7 +95,7 @@ def measured(seed: int, each: int, traces: Path | None) -> Measured:
     before = found_before()
     own, told, _ = scores(seed, each, before)
     hashed, _, hashed_states = scores(seed, min(each, _OTHER_EACH), before, dialect="hashed")
-    bare, _, bare_states = scores(seed, min(each, _OTHER_EACH), before, measured=False)
+    bare, _, bare_states = scores(seed, min(each, _OTHER_EACH), before, dialect="gen_ai", measured=False)
     found = alarms(runs())
     traces_runs, traces_alarms = of_traces(traces)
     return Measured(

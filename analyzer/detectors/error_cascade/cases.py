@@ -76,7 +76,7 @@ CASES: Final = (
     ),
     Case("quiet: twice, then blocked", [*[_fetch()] * 2, *[_refused(n) for n in range(3, 9)], _DONE], [], only=_SPANS),
     Case(
-        "quiet: arguments that were refused before the tool ran",
+        "arguments that were refused before the tool ran",
         [
             *[
                 rejected_call("book", {"n": n}, "'date' is a required property", why="invalid_arguments")
@@ -84,7 +84,7 @@ CASES: Final = (
             ],
             _DONE,
         ],
-        [],
+        [Found("invalid_arguments", turns=(1, 6))],
         only=_SPANS,
     ),
     Case("quiet: twice", [*[_fetch()] * 2, _DONE], []),

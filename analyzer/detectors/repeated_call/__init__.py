@@ -13,8 +13,6 @@ from analyzer.detectors.stories import CALL, stories
 from analyzer.frames import Frames, recurring
 from instrument.policy import Policy
 
-LONGEST_PERIOD: Final = 16
-"""Calls after which a sequence that comes round again is no longer looked for."""
 _ODD: Final = pl.lit(0x9E3779B97F4A7C15, pl.UInt64)
 
 
@@ -60,7 +58,7 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
         )
         .filter(pl.col("repeats") >= params.same_call_repeats, ~pl.col("arrived"))
     )
-    return alone(stretches, story).with_columns(
+    return alone(stretches, story.filter(pl.col("effect") != Effect.WAITS), params.cycle_calls).with_columns(
         severity=pl.when(pl.col("repeats") >= params.same_call_error_repeats)
         .then(pl.lit("error"))
         .otherwise(pl.lit("warning")),
@@ -69,7 +67,7 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     )
 
 
-def alone(stretches: pl.DataFrame, story: pl.DataFrame) -> pl.DataFrame:
+def alone(stretches: pl.DataFrame, story: pl.DataFrame, longest_cycle: int) -> pl.DataFrame:
     """Those stretches that are no part of a cycle, with `other_calls`, the number of other calls in between.
 
     A, B, A, B, ... is one pattern of two calls, not two patterns: where all calls from first to last repeat with a
@@ -95,7 +93,7 @@ def alone(stretches: pl.DataFrame, story: pl.DataFrame) -> pl.DataFrame:
         .unique(["stretch_key", "turn", "same"], keep="first", maintain_order=True)
     )
     same, place = pl.col("same"), pl.int_range(pl.len()).over("stretch_key")
-    periods = range(1, LONGEST_PERIOD + 1)
+    periods = range(1, longest_cycle + 1)
     comes_round = [pl.col(f"every_{p}").all() & (pl.len() > 2 * p) for p in periods]
     shape = within.with_columns(
         ((same == same.shift(p)).fill_null(False) | (place < p)).alias(f"every_{p}") for p in periods

@@ -165,14 +165,19 @@ CASES: Final = (
         [],
     ),
     Case(
-        "quiet: two calls taking turns are a cycle",
+        "two calls taking turns are a cycle",
         [*[tool_call("a", {}, "1"), tool_call("b", {}, "2")] * 6, _DONE],
-        [],
+        [Found("call_cycle", turns=(1, 12))],
     ),
     Case(
-        "quiet: three calls going round are a cycle",
+        "three calls going round are a cycle",
         [*[tool_call("a", {}, "1"), tool_call("b", {}, "2"), tool_call("c", {}, "3")] * 5, _DONE],
-        [],
+        [Found("call_cycle", turns=(1, 15))],
+    ),
+    Case(
+        "a check with a pause after each is one call",
+        [*[tool_call("job", {}, "busy"), tool_call("sleep", {"seconds": 5}, "slept")] * 6, _DONE],
+        [Found("repeated_call", turns=(1, 11))],
     ),
     Case("quiet: a batch", [*[tool_call("check", {"attachment": n}, True) for n in range(9)], _DONE], []),
     Case(

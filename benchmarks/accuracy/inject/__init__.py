@@ -6,10 +6,12 @@ An injector is a function of a source of chance to a `Plan`; each kind of a clas
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from random import Random
 from typing import Final
 
-from benchmarks.accuracy.healthy import pieces
+from analyzer.cases import Turn
+from benchmarks.accuracy.healthy import Healthy, pieces
 from benchmarks.accuracy.inject import context, cost, errors, loops, stuck, tools
 from benchmarks.accuracy.script import Plan, Sample, woven
 
@@ -17,6 +19,14 @@ Injector = Callable[[Random], Plan]
 _ROOMS: Final = (errors, loops, context, tools, stuck, cost)
 FAILING: Final[Mapping[str, tuple[Injector, ...]]] = {s: kinds for room in _ROOMS for s, kinds in room.FAILING.items()}
 HEALTHY: Final[Mapping[str, tuple[Injector, ...]]] = {s: kinds for room in _ROOMS for s, kinds in room.HEALTHY.items()}
+_OF_ERRORS: Final = frozenset({"error_cascade", "ignored_error"})
+"""Where a failure of the healthy run itself, beside the injected ones, would change what is true."""
+
+
+@cache
+def _calm() -> tuple[Healthy, ...]:
+    """Pieces in which no call failed."""
+    return tuple(p for p in pieces() if not any(c.error for e in p.script if isinstance(e, Turn) for c in e.calls))
 
 
 def samples(detector: str, seed: int, each: int) -> Iterator[Sample]:
@@ -25,4 +35,4 @@ def samples(detector: str, seed: int, each: int) -> Iterator[Sample]:
         for number in range(each):
             rng = Random(f"{seed}/{detector}/{side}/{number}")
             plan = kinds[number % len(kinds)](rng)
-            yield woven(plan, rng.choice(pieces()), rng, detector, f"{detector}/{side}/{seed}/{number}")
+            yield woven(plan, rng.choice(_calm() if detector in _OF_ERRORS else pieces()), rng, detector, f"{detector}/{side}/{seed}/{number}")

@@ -1,0 +1,50 @@
+"""What `make accuracy` measured of a detector, for its page."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+_NAME: Final = "accuracy.json"
+
+
+def accuracy_section(slug: str) -> str:
+    """A section of Markdown with the detector's precision and recall, ending with an empty line; empty where nothing was measured."""
+    told = _measured()
+    found = told.get("detectors", {}).get(slug)
+    if found is None:
+        return ""
+    precision, recall = (_interval(found, name) for name in ("precision", "recall"))
+    if found["precision"] is None:
+        precision = "not known, since it found none"
+    arms = ", ".join(f"{what} {found[f'{arm}_f1']:.2f} ({found[f'{arm}_state']})" for arm, what in (("hashed", "with hashed content"), ("unmeasured", "without token counts")))
+    return f"""## How often it is right
+
+Measured {told["date"]} on {found["failing"]} failures put into real healthy runs and {found["healthy"]} runs that only look like it (seed {told["seed"]}; developed
+with others): precision {precision}, recall {recall}. First step exact in {_percent(found["first_step_exact"])} of the hits, last step in {_percent(found["last_step_exact"])}.
+Alarms in {found["healthy_runs_with_alarm"]} of {told["healthy_runs"]} healthy runs as they are. F1 {arms}. All of it: [accuracy](../accuracy.md).
+
+"""
+
+
+@cache
+def _measured() -> dict[str, Any]:
+    """The numbers: inside an installed wheel, or of a checkout's `docs/`; nothing where there are none."""
+    package = Path(__file__).resolve().parents[1]
+    for path in (package / _NAME, package.parent / "docs" / _NAME):
+        if path.is_file():
+            found: dict[str, Any] = orjson.loads(path.read_bytes())
+            return found
+    return {}
+
+
+def _interval(found: dict[str, Any], name: str) -> str:
+    low, high = found[f"{name}_interval"]
+    return f"{found[name]:.3f} ({low:.3f} to {high:.3f})" if found[name] is not None else "not known"
+
+
+def _percent(share: float | None) -> str:
+    return "none" if share is None else f"{share:.0%}"
