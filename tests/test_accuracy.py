@@ -12,7 +12,6 @@ from benchmarks.accuracy.healthy import pieces, runs
 from benchmarks.accuracy.inject import FAILING, HEALTHY, samples
 from benchmarks.accuracy.judging import Judged, judged
 from benchmarks.accuracy.measure import classes, found_before
-from benchmarks.accuracy.page import AUDITED, numbers, page
 from benchmarks.accuracy.score import Score, hit_of, score, wilson
 from benchmarks.accuracy.script import RECORDED, Sample, Truth
 
@@ -21,12 +20,10 @@ SEED = 2
 EACH = 8
 FLOORS = {
     # Tools named in other languages than English, of which a call's effect is not known.
-    "ignored_error": (0.85, 0.7),
+    "ignored_error": (0.95, 0.8),
     "repeated_call": (0.85, 0.95),
-    "near_repeat": (0.85, 0.95),
-    "no_final_answer": (0.75, 0.95),
     # Calls of undeclared tools where spans have no call id (openllmetry).
-    "unknown_tool": (0.95, 0.75),
+    "unknown_tool": (0.95, 0.8),
 }
 """Precision and recall below what was measured, where it is not nearly 1."""
 NEARLY = (0.95, 0.95)
@@ -43,7 +40,7 @@ def scores() -> dict[str, Score]:
 
 
 def test_every_detector_has_failing_and_healthy_samples() -> None:
-    assert classes() == list(FAILING) or set(classes()) == set(FAILING)
+    assert set(classes()) == set(FAILING)
     assert set(FAILING) == set(HEALTHY)
     assert all(len(HEALTHY[slug]) >= 3 for slug in FAILING)
 
@@ -51,17 +48,8 @@ def test_every_detector_has_failing_and_healthy_samples() -> None:
 def test_the_healthy_runs_are_many_and_varied() -> None:
     assert len(runs()) >= 60
     assert {run.name.rsplit("-", 1)[0] for run in runs()} == {"tau2", "mini_swe_agent", "pi", "swe_agent"}
-    assert len({run.script for run in runs()}) == len(runs()) if all(map(_hashable, runs())) else True
     assert max(run.turns for run in runs()) > 30
     assert all(piece.turns <= 14 for piece in pieces())
-
-
-def _hashable(run: object) -> bool:
-    try:
-        hash(run)
-    except TypeError:
-        return False
-    return True
 
 
 def test_the_same_seed_gives_the_same_samples_and_another_one_others() -> None:
@@ -72,13 +60,15 @@ def test_the_same_seed_gives_the_same_samples_and_another_one_others() -> None:
 
 @pytest.mark.parametrize("slug", FAILING)
 def test_what_is_injected_is_in_the_store_where_the_truth_says(slug: str) -> None:
-    """First and last step belong to the turns of the truth, to spans of the right kind, and within its turns the tools are those of the script."""
+    """First and last step are spans of the truth's first and last turn, and the tools of these turns those of the script."""
     told = [s for s in samples(slug, SEED, 6) if s.truth is not None]
     for sample in told:
         truth = sample.truth
         assert truth is not None
         rows = _spans(sample)
-        assert (rows[truth.first_step][0], rows[truth.last_step][0]) == (truth.first_turn, truth.last_turn), sample.case.name
+        assert (rows[truth.first_step][0], rows[truth.last_step][0]) == (truth.first_turn, truth.last_turn), (
+            sample.case.name
+        )
         assert rows[truth.last_step][1] in ("model", "tool")
         turns = [e for e in sample.case.runs()[-1].script if isinstance(e, Turn)]
         for turn in {truth.first_turn, truth.last_turn} - {0}:
@@ -87,8 +77,7 @@ def test_what_is_injected_is_in_the_store_where_the_truth_says(slug: str) -> Non
 
 
 def test_wasted_tokens_of_the_truth_are_those_of_the_store() -> None:
-    (sample,) = samples("repeated_call", SEED, 1), 
-    failing = next(s for s in sample if s.truth is not None)
+    failing = next(iter(samples("repeated_call", SEED, 1)))
     assert failing.truth is not None
     con = failing.case.load(failing.dialect)
     ((tokens,),) = con.execute(
@@ -106,7 +95,8 @@ def test_samples_speak_many_dialects() -> None:
 def _spans(sample: Sample) -> list[tuple[int, str, str | None]]:
     con: duckdb.DuckDBPyConnection = sample.case.load(sample.dialect)
     return con.execute(
-        "SELECT turn, kind::VARCHAR, tool_name FROM spans WHERE trace_id = ? AND duplicate_of IS NULL ORDER BY step", [sample.trace_id]
+        "SELECT turn, kind::VARCHAR, tool_name FROM spans WHERE trace_id = ? AND duplicate_of IS NULL ORDER BY step",
+        [sample.trace_id],
     ).fetchall()
 
 
@@ -115,7 +105,9 @@ def _spans(sample: Sample) -> list[tuple[int, str, str | None]]:
 _TRUTH = Truth(first_turn=3, last_turn=6, first_step=5, last_step=11, severity="warning", waste_tokens=100)
 
 
-def _finding(first: int = 3, last: int = 6, severity: Severity = Severity.WARNING, detector: str = "d", **facts: int) -> Finding:
+def _finding(
+    first: int = 3, last: int = 6, severity: Severity = Severity.WARNING, detector: str = "d", **facts: int
+) -> Finding:
     return Finding(
         detector=detector, severity=severity, confidence=1.0, trace_id="t", run_id="r", span_ids=("s",), first_step=2 * first - 1,
         last_step=2 * last - 1, first_turn=first, last_turn=last, start_ns=0, message="", evidence={}, advice="", fingerprint="f", **facts,
@@ -148,7 +140,7 @@ def test_an_alarm_elsewhere_is_a_miss_and_a_false_alarm() -> None:
 
 def test_a_mention_is_no_hit_for_a_warning_and_no_false_alarm() -> None:
     told = _scored([_judged(_TRUTH, _finding(severity=Severity.INFO)), _judged(None, _finding(severity=Severity.INFO))])
-    assert (told.hits, told.false_alarms) == (0, 0)
+    assert (told.hits, told.false_alarms, told.mentions) == (0, 0, 1)
     mention = replace(_TRUTH, severity="info")
     assert hit_of(mention, [_finding(severity=Severity.INFO)]) is not None
 
@@ -159,20 +151,32 @@ def test_another_detectors_finding_is_confusion_and_no_hit() -> None:
 
 
 def test_place_and_waste_are_judged_on_hits_alone() -> None:
-    told = _scored([_judged(_TRUTH, _finding(3, 5, wasted_tokens=103)), _judged(_TRUTH, _finding(wasted_tokens=50)), _judged(_TRUTH)])
+    told = _scored(
+        [
+            _judged(_TRUTH, _finding(3, 5, wasted_tokens=103)),
+            _judged(_TRUTH, _finding(wasted_tokens=50)),
+            _judged(_TRUTH),
+        ]
+    )
     assert (told.first, told.last, told.waste) == ((2, 2), (1, 2), (1, 2))
     assert told.waste_error == pytest.approx(0.265)
 
 
 def test_runs_in_which_it_had_spoken_before_are_left_out() -> None:
-    told = _scored([_judged(_TRUTH, base="noisy"), _judged(None, _finding(), base="noisy"), _judged(_TRUTH, _finding(), base="calm")])
+    told = _scored(
+        [
+            _judged(_TRUTH, base="noisy"),
+            _judged(None, _finding(), base="noisy"),
+            _judged(_TRUTH, _finding(), base="calm"),
+        ]
+    )
     assert (told.failing, told.healthy, told.left_out, told.false_alarms) == (1, 0, 2, 0)
 
 
 def test_intervals_are_wilsons() -> None:
     assert wilson(97, 100) == pytest.approx((0.91548, 0.98974), abs=1e-4)
     assert wilson(0, 0) == (0.0, 1.0)
-    assert wilson(10, 10)[1] == 1.0
+    assert wilson(10, 10)[1] == pytest.approx(1)
 
 
 # --- the detectors --------------------------------------------------------------------------------------------------------

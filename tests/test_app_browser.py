@@ -122,7 +122,7 @@ def test_nothing_is_wider_than_the_window(browser: Browser, addresses: dict[str,
 
 def test_from_the_overview_to_the_offending_call_in_one_click(day: Watched) -> None:
     day.open("")
-    card = day.page.locator(".fb-card", has_text="payments is down")
+    card = day.page.locator(".fb-card", has_text="payments is down").filter(has_text="error_cascade")
     index = [c.inner_text() for c in day.page.locator(".fb-card").all()].index(card.inner_text())
     day.page.get_by_role("link", name="Open").nth(index).click()
     day.page.wait_for_selector("h1:has-text('refunds')")

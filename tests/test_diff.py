@@ -11,16 +11,19 @@ import polars as pl
 import pytest
 
 from analyzer.baseline import BaselineError, only_new, read_baseline, write_baseline
-from analyzer.cases import Case, load, tool_call
+from analyzer.cases import Case, load, says, tool_call
 from analyzer.cli import main
 from analyzer.diff import MEASURES, Difference, difference
 from analyzer.run import judge
 from analyzer.views.runs import summaries
 from instrument.policy import Policy
 
-LOOP = Case("loop", [tool_call("search", {"q": "x"}, "nothing")] * 5, [])
-FAILING = Case("failing", [tool_call("read", {"path": str(n)}, "no such file", error="NotFound") for n in range(5)], [])
-GOOD = Case("good", [tool_call("read", {"path": str(n)}, f"text {n}") for n in range(3)], [])
+DONE = says("That is all I could find out about it.")
+LOOP = Case("loop", [*[tool_call("search", {"q": "x"}, "nothing")] * 5, DONE], [])
+FAILING = Case(
+    "failing", [tool_call("read", {"path": str(n)}, "no such file", error="NotFound") for n in range(5)] + [DONE], []
+)
+GOOD = Case("good", [tool_call("read", {"path": str(n)}, f"text {n}") for n in range(3)] + [DONE], [])
 
 
 def compared(before: list[Case], after: list[Case]) -> Difference:

@@ -45,7 +45,9 @@ def test_a_loop_is_found_however_results_are_written(tmp_path: Path, as_blocks: 
 def _naive(url: str, *, as_blocks: bool, watched: bool) -> None:
     provider = instrument.tracing.provider_in_use()
     client = anthropic.Anthropic(
-        api_key="test", base_url=url, open_telemetry={"tracer_provider": provider, "traces": {"content_mode": "content"}}
+        api_key="test",
+        base_url=url,
+        open_telemetry={"tracer_provider": provider, "traces": {"content_mode": "content"}},
     )
     if watched:
         client = instrument.watch(client)

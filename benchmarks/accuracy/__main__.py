@@ -20,7 +20,12 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--each", type=int, default=100, help="failing samples per class, and as many healthy ones")
     options.add_argument("--seed", type=int, default=EVALUATION_SEED)
-    options.add_argument("--traces", type=Path, default=_ROOT.parent / "shared" / "traces", help="a collection of traces, if there is one")
+    options.add_argument(
+        "--traces",
+        type=Path,
+        default=_ROOT.parent / "shared" / "traces",
+        help="a collection of traces, if there is one",
+    )
     options.add_argument("--dry", action="store_true", help="print the page and write nothing")
     told = options.parse_args()
     found = measured(told.seed, told.each, told.traces)
@@ -29,7 +34,9 @@ def main() -> int:
     print(text)
     if not told.dry:
         (_ROOT / "docs" / "accuracy.md").write_text(text, "utf-8")
-        (_ROOT / "docs" / "accuracy.json").write_bytes(orjson.dumps(numbers(found, date), option=orjson.OPT_INDENT_2) + b"\n")
+        (_ROOT / "docs" / "accuracy.json").write_bytes(
+            orjson.dumps(numbers(found, date), option=orjson.OPT_INDENT_2) + b"\n"
+        )
         docs.main()
     return 0
 

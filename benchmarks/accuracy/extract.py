@@ -65,9 +65,7 @@ def main() -> int:
 
 
 def _lines(con: duckdb.DuckDBPyConnection) -> Iterator[dict[str, Any]]:
-    bodies = {
-        key: orjson.loads(body) for key, body in con.execute("SELECT message_key, body FROM messages").fetchall()
-    }
+    bodies = {key: orjson.loads(body) for key, body in con.execute("SELECT message_key, body FROM messages").fetchall()}
     taken: Counter[str] = Counter()
     for run_key, folder, name in con.execute(_HEALTHY).fetchall():
         whole = list(_script(con, run_key, bodies))

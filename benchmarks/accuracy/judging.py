@@ -11,7 +11,7 @@ from analyzer.cases import Case, Run, Turn, load
 from analyzer.findings import Finding, Severity, State
 from analyzer.run import judge
 from benchmarks.accuracy.healthy import Healthy
-from benchmarks.accuracy.script import Sample, sized, Placed
+from benchmarks.accuracy.script import Placed, Sample, sized
 
 _AT_ONCE: Final = 400
 T = TypeVar("T")
@@ -72,7 +72,10 @@ def untouched(run: Healthy, answer: str = "") -> Case:
 
 def unmeasured(case: Case) -> Case:
     """The case without token counts."""
-    runs = [replace(run, script=[replace(e, measured=False) if isinstance(e, Turn) else e for e in run.script]) for run in case.runs()]
+    runs = [
+        replace(run, script=[replace(e, measured=False) if isinstance(e, Turn) else e for e in run.script])
+        for run in case.runs()
+    ]
     return replace(case, script=runs)
 
 

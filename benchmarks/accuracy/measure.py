@@ -106,7 +106,9 @@ def measured(seed: int, each: int, traces: Path | None) -> Measured:
         unmeasured={slug: Arm(s.f1, bare_states[slug]) for slug, s in bare.items()},
         baselines=_baselines(told),
         healthy_runs=len(runs()),
-        healthy_alarms=[Alarm(name, f.detector, str(f.severity), f.message) for name, fs in found.items() for f in alarming(fs)],
+        healthy_alarms=[
+            Alarm(name, f.detector, str(f.severity), f.message) for name, fs in found.items() for f in alarming(fs)
+        ],
         healthy_baselines={name: sum(fires(run.script) for run in runs()) for name, fires in BASELINES.items()},
         traces_runs=traces_runs,
         traces_alarms=traces_alarms,
@@ -122,7 +124,11 @@ def of_traces(folder: Path | None) -> tuple[int | None, dict[str, dict[str, int]
         load(resolve([str(folder)]), db)
         with duckdb.connect(str(db), read_only=True) as con:
             report = judge(con)
-            names = dict(con.execute("SELECT run_id, any_value(sources.name) FROM spans JOIN sources USING (source_key) GROUP BY 1").fetchall())
+            names = dict(
+                con.execute(
+                    "SELECT run_id, any_value(sources.name) FROM spans JOIN sources USING (source_key) GROUP BY 1"
+                ).fetchall()
+            )
     found: dict[str, Counter[str]] = {}
     for finding in alarming(report.findings):
         path = Path(names[finding.run_id]).resolve()

@@ -43,6 +43,8 @@ class Score:
     false_alarms: int
     """Findings of severity warning or higher where there is nothing: at most one a sample."""
     healthy: int
+    mentions: int
+    """Healthy samples in which it found something of severity info and nothing worse: no alarm, and still wrong."""
     first: Share
     last: Share
     severity: Share
@@ -97,6 +99,7 @@ def score(detector: str, judged: Sequence[Judged], before: Mapping[str, Collecti
         failing=len(failing),
         false_alarms=sum(bool(_astray(truth, found)) for _, truth, found in told),
         healthy=len(told) - len(failing),
+        mentions=sum(truth is None and bool(found) and not alarming(found) for _, truth, found in told),
         first=_share(t.first_step == f.first_step for t, f in hits),
         last=_share(t.last_step == f.last_step for t, f in hits),
         severity=_share(t.severity == f.severity for t, f in hits),
@@ -112,13 +115,22 @@ def hit_of(truth: Truth, found: Iterable[Finding]) -> Finding | None:
     """The finding that names the injected failure: it overlaps it and is at least as severe as the failure, or as a warning."""
     least = min(Severity(truth.severity).rank, Severity.WARNING.rank)
     fitting = [f for f in found if _overlaps(truth, f) and f.severity.rank >= least]
-    return max(fitting, key=lambda f: (min(f.last_step, truth.last_step) - max(f.first_step, truth.first_step), f.severity.rank), default=None)
+    return max(
+        fitting,
+        key=lambda f: (min(f.last_step, truth.last_step) - max(f.first_step, truth.first_step), f.severity.rank),
+        default=None,
+    )
 
 
 def baseline(fired: Iterable[bool], failing: Iterable[bool]) -> tuple[int, int, int, int]:
     """Hits, failing samples, false alarms and healthy samples of a check that says of a whole run that it fired."""
     told = Counter(zip(failing, fired, strict=True))
-    return told[True, True], told[True, True] + told[True, False], told[False, True], told[False, True] + told[False, False]
+    return (
+        told[True, True],
+        told[True, True] + told[True, False],
+        told[False, True],
+        told[False, True] + told[False, False],
+    )
 
 
 def _overlaps(truth: Truth, finding: Finding) -> bool:

@@ -15,14 +15,35 @@ LOOKING: Final = (
     "leer_archivo", "查询订单", "検索する",
 )  # fmt: skip
 CHANGING: Final = (
-    "edit_file", "update_record", "writeFile", "send_email", "create_ticket", "delete_row", "apply_patch", "save_draft", "str_replace_editor",
-    "set_status", "postMessage", "add_item", "guardar_archivo", "datei_schreiben", "修改文件",
+    "edit_file", "update_record", "writeFile", "send_email", "create_ticket", "delete_row", "apply_patch", "save_draft",
+    "str_replace_editor", "set_status", "postMessage", "add_item", "guardar_archivo", "datei_schreiben", "修改文件",
 )  # fmt: skip
 ACTING: Final = CHANGING[:-3]
 """Those with English names: which effect a tool has is told by English words."""
-TOPICS: Final = ("refund policy", "order 4711", "invoice total", "Lieferstatus", "estado del pedido", "退款政策", "index out of range", "alpha")
-_THOUGHTS: Final = ("Let me look.", "Odd. Once more.", "Perhaps this time?", "I should check that again.", "Hm.", "", "Noch einmal.", "Voyons.")
-_WORDS: Final = "lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor incididunt ut labore et dolore magna".split()
+TOPICS: Final = (
+    "refund policy",
+    "order 4711",
+    "invoice total",
+    "Lieferstatus",
+    "estado del pedido",
+    "退款政策",
+    "index out of range",
+    "alpha",
+)
+_THOUGHTS: Final = (
+    "Let me look.",
+    "Odd. Once more.",
+    "Perhaps this time?",
+    "I should check that again.",
+    "Hm.",
+    "",
+    "Noch einmal.",
+    "Voyons.",
+)
+_WORDS: Final = (
+    "lorem", "ipsum", "dolor", "sit", "amet", "consectetur", "adipiscing", "elit", "sed",
+    "do", "eiusmod", "tempor", "incididunt", "ut", "labore", "et", "dolore", "magna",
+)  # fmt: skip
 
 
 def thought(rng: Random) -> str:
@@ -32,7 +53,12 @@ def thought(rng: Random) -> str:
 
 def times(rng: Random, least: int, most: int = 60) -> int:
     """How often: mostly at the threshold or a little above it, now and then many times."""
-    return min(most, rng.choices((least, least + rng.randint(1, 3), least + rng.randint(4, 10), rng.randint(20, 60)), (35, 35, 22, 8))[0])
+    return min(
+        most,
+        rng.choices(
+            (least, least + rng.randint(1, 3), least + rng.randint(4, 10), rng.randint(20, 60)), (35, 35, 22, 8)
+        )[0],
+    )
 
 
 def text(rng: Random, chars: int | None = None) -> str:

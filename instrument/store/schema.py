@@ -292,7 +292,9 @@ ACTIONS: Final = Table(
         Column("at_ns", "BIGINT", "When, nanoseconds since 1970 UTC."),
         Column("turn", "INTEGER", "Turn of the run in which it acted, as the runner counts requests."),
         Column("guard", "VARCHAR", "Slug of the guard; that of the detector that finds the same, where there is one."),
-        Column("action", "VARCHAR", "`nudge`, `block`, `stop`, or a measure of the runner's own (`retry`, `cut`, ...)."),
+        Column(
+            "action", "VARCHAR", "`nudge`, `block`, `stop`, or a measure of the runner's own (`retry`, `cut`, ...)."
+        ),
         Column("reason", "VARCHAR", "Why, in a sentence."),
         Column("setting", "VARCHAR", "Field of the policy that decided."),
         Column("threshold", "DOUBLE", "Its value in the policy."),
@@ -342,7 +344,21 @@ META: Final = Table(
     (Column("key", "VARCHAR", "Name of the fact."), Column("value", "VARCHAR", "Its value.")),
 )
 
-TABLES: Final = (SPANS, CONTENTS, ATTRIBUTES, MESSAGES, TOOLSETS, REQUESTS, RESPONSES, GUARDED, ACTIONS, RUNS, SOURCES, ISSUES, META)
+TABLES: Final = (
+    SPANS,
+    CONTENTS,
+    ATTRIBUTES,
+    MESSAGES,
+    TOOLSETS,
+    REQUESTS,
+    RESPONSES,
+    GUARDED,
+    ACTIONS,
+    RUNS,
+    SOURCES,
+    ISSUES,
+    META,
+)
 
 _PART: Final = """list_filter(
     (m.body->'$.parts')::JSON[], lambda p: p->>'$.type' = 'tool_call_response' AND p->>'$.id' = s.tool_call_id

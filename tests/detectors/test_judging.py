@@ -8,11 +8,11 @@ from analyzer.detectors.changes import Effect, effect_of_command, effect_of_name
 from analyzer.detectors.detector import LABELS, SAID
 from analyzer.findings import State
 from analyzer.run import judge
-from instrument.windows import window_of
 from instrument.otlp import Issue
 from instrument.policy import Cost, Loops, Policy
 from instrument.store.connect import in_memory
 from instrument.store.load import Loader
+from instrument.windows import window_of
 
 _SEARCH = tool_call("search", {"q": "x"}, "nothing")
 _LOOP = Case("loop", [*[_SEARCH] * 6, says("That is all there is to say.")], ["repeated_call"])

@@ -138,3 +138,12 @@ def _note(played: Played, acts: Sequence[Intervention]) -> None:
     played.acts += acts
     stops = [i for i in acts if i.action is Action.STOP and not i.observed]
     played.stopped = played.stopped or (stops[0] if stops else None)
+
+
+def was_guarded(case: cases.Case) -> bool:
+    """Whether a guard had refused calls in it already: played again, they would be asked for without having been refused."""
+    entries = [e for run in case.runs() for e in run.script]
+    calls = [
+        c for e in entries for c in (e.calls if isinstance(e, Turn) else (e,) if isinstance(e, cases.Call) else ())
+    ]
+    return any(call.rejected is not None for call in calls)

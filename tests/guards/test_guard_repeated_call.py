@@ -7,7 +7,7 @@ import pytest
 from analyzer.cases import Call, Entry, says, tool_call, turn, user
 from analyzer.detectors.repeated_call.cases import CASES
 from instrument.policy import Loops, Policy
-from tests.guards.driving import OBSERVE, play
+from tests.guards.driving import OBSERVE, play, was_guarded
 
 _SEARCH = tool_call("search", {"q": "refund policy"}, "no results")
 
@@ -46,13 +46,13 @@ def test_is_silent_on(script: list[Entry], one_by_one: bool) -> None:
     assert play(script, policy, one_by_one=one_by_one).acts == []
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if "gen_ai" in c.only], ids=lambda c: c.name)
+@pytest.mark.parametrize("case", [c for c in CASES if "gen_ai" in c.only and not was_guarded(c)], ids=lambda c: c.name)
 def test_speaks_about_the_cases_of_the_detector_and_no_others(case: object) -> None:
-    expected = [f.detector for f in case.expected()]
+    expected = {f.detector for f in case.expected()} & {"repeated_call"}
     played = play(list(case.runs()[0].script), OBSERVE)
     told = {i.guard for i in played.acts} & {"repeated_call"}
     hindsight = case.name in {"quiet: polling a build until it changes", "quiet: polling with pauses"}
-    assert told == (set(expected) or ({"repeated_call"} if hindsight else set()))
+    assert told == (expected or ({"repeated_call"} if hindsight else set()))
 
 
 @pytest.mark.parametrize("tool", ["search", "edit_file"])

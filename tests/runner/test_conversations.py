@@ -320,6 +320,8 @@ def test_the_laws_were_not_empty() -> None:
     assert {"completed", "run_budget", "model_error", "turn_limit"} <= set(seen)
     assert {"nudge", "block", "stop", "retry", "lower"} <= set(seen)
     if EXAMPLES >= 3_000:
-        assert {"tool_call_limit", "time_limit", "user_budget", "context_overflow", "refused", "max_tokens"} <= set(seen)
+        assert {"tool_call_limit", "time_limit", "user_budget", "context_overflow", "refused", "max_tokens"} <= set(
+            seen
+        )
         assert {"error_cascade", "unknown_tool", "empty_response", "review_denied", "review_pending"} <= set(seen)
         assert {"warn", "cut", "compact", "ask"} <= set(seen)

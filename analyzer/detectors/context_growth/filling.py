@@ -11,11 +11,13 @@ import polars as pl
 from analyzer.frames import Frames
 
 _SHARES_SHOWN: Final = 6
+# MATERIALIZED: DuckDB 2.0.0 fails on joins of joins over some stores ("dict-surviving join", duckdb#24807), and then the database is lost.
 _MESSAGES: Final = """
-SELECT run_key, role, body, chars FROM (
+WITH sent AS MATERIALIZED (
     SELECT run_key, unnest(list_append(coalesce(c.input_keys, []), c.system_key)) AS message_key
     FROM wanted w JOIN contents c ON c.span_key = w.span_key
-) JOIN messages USING (message_key)
+)
+SELECT run_key, role, body, chars FROM sent JOIN messages USING (message_key)
 UNION ALL
 SELECT run_key, 'tools', NULL, t.chars FROM wanted JOIN toolsets t USING (toolset_key)
 """

@@ -74,8 +74,8 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
         )
         .with_columns(
             pl.col("asked_calls").fill_null(0),
-            # Calls that nobody ran may have been handed to the caller, to run or to approve.
-            severity=pl.when(certain).then(pl.lit("warning")).otherwise(pl.lit("info")),
+            # A run may rightly end in a call, whatever the tool's name, and calls that nobody ran may be the caller's to run.
+            severity=pl.when(certain & pl.col("empty")).then(pl.lit("warning")).otherwise(pl.lit("info")),
             confidence=pl.when(certain).then(0.85).otherwise(0.5),
             steps=pl.concat_list(pl.concat_list("step"), pl.col("call_steps").fill_null(pl.lit([], pl.List(pl.Int32)))),
             first_turn=pl.col("turn"),
@@ -91,7 +91,9 @@ def last_answers(frames: Frames) -> pl.DataFrame:
     words, wanted = pl.col("output_chars"), pl.col("requested_calls")
     ends = (pl.col("run_key") != pl.col("run_key").shift(-1)).fill_null(True)
     called = tools.filter(ends).select("run_key", called_turn=pl.col("turn"))
-    asked = ((wanted > 0) | (pl.col("called_turn") >= pl.col("turn"))) & (words.fill_null(0) < _ANSWER_CHARS)
+    # An answer of which nothing was recorded may have held words, too.
+    known = words.is_not_null() | wanted.is_not_null()
+    asked = known & ((wanted > 0) | (pl.col("called_turn") >= pl.col("turn"))) & (words.fill_null(0) < _ANSWER_CHARS)
     last = (
         calls.filter(ends)
         .filter(~pl.col("failed").fill_null(False))
@@ -155,9 +157,8 @@ DETECTOR = Detector(
     "a limit on steps ended it.",
     wrong="Many runs rightly end in a call: tools that hand in the answer or hand over are known by their names "
     "(submit, finish, `task_complete`, `final_result`, transfer_to_...), and one of another name looks like an "
-    "end without answer. An agent that returns a tool's result as its answer does, too. Calls that nobody ran may"
-    " have been handed to the caller, and are only mentioned, as are runs without an agent span. Runs that "
-    "failed, go on, or were stopped by a guard are not judged.",
+    "end without answer. An agent that returns a tool's result as its answer does, too. So runs that end in "
+    "a call are only mentioned, as are runs without an agent span. Runs that failed, go on, or were stopped by a guard are not judged.",
     advice="Ask the model for its answer when a limit ends the run, as the guarded runner does "
     "(`loops.final_answer_tokens`), or give it a tool to hand in the answer (`task_complete`).",
     params="stuck",

@@ -5,7 +5,7 @@ An injector is a function of a source of chance to a `Plan`; each kind of a clas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from random import Random
 from typing import Final
@@ -13,7 +13,7 @@ from typing import Final
 from analyzer.cases import Turn
 from benchmarks.accuracy.healthy import Healthy, pieces
 from benchmarks.accuracy.inject import context, cost, errors, loops, stuck, tools
-from benchmarks.accuracy.script import Plan, Sample, woven
+from benchmarks.accuracy.script import Entry, Plan, Sample, woven
 
 Injector = Callable[[Random], Plan]
 _ROOMS: Final = (errors, loops, context, tools, stuck, cost)
@@ -29,10 +29,26 @@ def _calm() -> tuple[Healthy, ...]:
     return tuple(p for p in pieces() if not any(c.error for e in p.script if isinstance(e, Turn) for c in e.calls))
 
 
+def _base(plan: Plan, pool: tuple[Healthy, ...], rng: Random) -> Healthy:
+    """A piece that makes none of the calls of the stretch, which would make that longer than the truth says."""
+    own = _calls(p.entry for p in plan.stretch)
+    return next(base for base in iter(lambda: rng.choice(pool), None) if not own & _calls(base.script))
+
+
+def _calls(script: Iterable[Entry]) -> set[tuple[str, str]]:
+    return {(c.name, str(c.arguments)) for e in script if isinstance(e, Turn) for c in e.calls}
+
+
 def samples(detector: str, seed: int, each: int) -> Iterator[Sample]:
     """`each` failing and as many healthy samples for the detector; the same for the same seed, whatever else is asked."""
     for side, kinds in (("failing", FAILING[detector]), ("healthy", HEALTHY[detector])):
         for number in range(each):
             rng = Random(f"{seed}/{detector}/{side}/{number}")
             plan = kinds[number % len(kinds)](rng)
-            yield woven(plan, rng.choice(_calm() if detector in _OF_ERRORS else pieces()), rng, detector, f"{detector}/{side}/{seed}/{number}")
+            yield woven(
+                plan,
+                rng.choice(_calm() if detector in _OF_ERRORS else pieces()),
+                rng,
+                detector,
+                f"{detector}/{side}/{seed}/{number}",
+            )

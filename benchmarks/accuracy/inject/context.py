@@ -1,4 +1,4 @@
-"""Contexts that grow, overflow, are filled by one result, or lose their cache; and what only looks like it. The window is 200,000 tokens."""
+"""Contexts that grow, overflow, are filled by one result, or lose their cache; and what only looks like it. A window has 200,000 tokens."""
 
 from __future__ import annotations
 
@@ -34,11 +34,22 @@ def _quiet(*turns: Turn) -> list[Placed]:
 def _climb(rng: Random, first: float, last: float, turns: int) -> list[int]:
     """Input tokens that grow evenly from one share of the window to another."""
     wobble = (last - first) / max(1, turns - 1) * 0.3
-    shares = [first + (last - first) * n / max(1, turns - 1) + (rng.uniform(0, wobble) if 0 < n < turns - 1 else 0) for n in range(turns)]
+    shares = [
+        first + (last - first) * n / max(1, turns - 1) + (rng.uniform(0, wobble) if 0 < n < turns - 1 else 0)
+        for n in range(turns)
+    ]
     return [int(s * _WINDOW) for s in shares]
 
 
-def _grown(rng: Random, kind: str, tokens: Sequence[int], proof: range, severity: str | None, model: str | None = None, answer: int = 300) -> Plan:
+def _grown(
+    rng: Random,
+    kind: str,
+    tokens: Sequence[int],
+    proof: range,
+    severity: str | None,
+    model: str | None = None,
+    answer: int = 300,
+) -> Plan:
     name = model or rng.choice(_MODELS)
     turns = [
         Placed(replace(t, input_tokens=size, model=name), (MODEL,) if n in proof else ())
@@ -60,7 +71,13 @@ def compacted(rng: Random) -> Plan:
     peak, turns = rng.uniform(0.72, 0.98), rng.randint(3, 12)
     tokens = _climb(rng, 0.1, peak, turns)
     rest = _climb(rng, 0.08, 0.2, rng.randint(2, 6))
-    return _grown(rng, "compacted after the peak", [*tokens, *rest], range(turns), "warning" if tokens[-1] >= 0.9 * _WINDOW else "info")
+    return _grown(
+        rng,
+        "compacted after the peak",
+        [*tokens, *rest],
+        range(turns),
+        "warning" if tokens[-1] >= 0.9 * _WINDOW else "info",
+    )
 
 
 def second_climb(rng: Random) -> Plan:
@@ -69,7 +86,9 @@ def second_climb(rng: Random) -> Plan:
     peak, turns = rng.uniform(0.72, 0.98), rng.randint(4, 12)
     tokens = _climb(rng, 0.1, peak, turns)
     place = range(len(before), len(before) + turns)
-    return _grown(rng, "after a compaction", [*before, *tokens], place, "error" if tokens[-1] >= 0.9 * _WINDOW else "warning")
+    return _grown(
+        rng, "after a compaction", [*before, *tokens], place, "error" if tokens[-1] >= 0.9 * _WINDOW else "warning"
+    )
 
 
 def steady(rng: Random) -> Plan:
@@ -79,7 +98,9 @@ def steady(rng: Random) -> Plan:
 
 def growing_small(rng: Random) -> Plan:
     """Grows many times over and stays small."""
-    return _grown(rng, "grows and stays small", _climb(rng, 0.005, rng.uniform(0.1, 0.35), rng.randint(4, 20)), range(0), None)
+    return _grown(
+        rng, "grows and stays small", _climb(rng, 0.005, rng.uniform(0.1, 0.35), rng.randint(4, 20)), range(0), None
+    )
 
 
 def large_sum(rng: Random) -> Plan:
@@ -89,12 +110,22 @@ def large_sum(rng: Random) -> Plan:
 
 def unknown_model(rng: Random) -> Plan:
     """Nobody knows the model's window."""
-    return _grown(rng, "a model nobody knows", _climb(rng, 0.05, 0.95, rng.randint(4, 12)), range(0), None, "in-house-7")
+    return _grown(
+        rng, "a model nobody knows", _climb(rng, 0.05, 0.95, rng.randint(4, 12)), range(0), None, "in-house-7"
+    )
 
 
 def beyond(rng: Random) -> Plan:
     """More than the window, and answered: it is larger than we believe."""
-    return _grown(rng, "more than the window, and answered", _climb(rng, 0.4, 1.6, rng.randint(4, 10)), range(0), None, "claude-sonnet-4-5", -2000)
+    return _grown(
+        rng,
+        "more than the window, and answered",
+        _climb(rng, 0.4, 1.6, rng.randint(4, 10)),
+        range(0),
+        None,
+        "claude-sonnet-4-5",
+        -2000,
+    )
 
 
 def compacted_in_time(rng: Random) -> Plan:
@@ -107,11 +138,17 @@ def compacted_in_time(rng: Random) -> Plan:
 
 _REFUSALS: Final = (
     ("invalid_request_error", "prompt is too long: {n} tokens > 200000 maximum"),
-    ("BadRequestError", "This model's maximum context length is 128000 tokens. However, your messages resulted in {n} tokens."),
+    (
+        "BadRequestError",
+        "This model's maximum context length is 128000 tokens. However, your messages resulted in {n} tokens.",
+    ),
     ("ClientError", "The input token count ({n}) exceeds the maximum number of tokens allowed (1048575)."),
     ("ValidationException", "Input is too long for requested model."),
     ("context_length_exceeded", "Please reduce the length of the messages or completion."),
-    ("BadRequestError", "input length and `max_tokens` exceed context limit: {n} + 8192 > 200000, decrease input length"),
+    (
+        "BadRequestError",
+        "input length and `max_tokens` exceed context limit: {n} + 8192 > 200000, decrease input length",
+    ),
     ("APIError", "the request exceeds the available context size, try increasing it"),
 )
 
@@ -135,7 +172,10 @@ def refused_and_compacted(rng: Random) -> Plan:
 
 def answer_cut(rng: Random) -> Plan:
     """An answer that stopped because the window was full."""
-    turn = Placed(Turn(text=f"The report begins with {text(rng, 40)}", finish="model_context_window_exceeded", output_tokens=500), (MODEL,))
+    turn = Placed(
+        Turn(text=f"The report begins with {text(rng, 40)}", finish="model_context_window_exceeded", output_tokens=500),
+        (MODEL,),
+    )
     return Plan(kind="an answer cut", stretch=[turn], severity="error", place="end", ending=[], wastes=False)
 
 
@@ -146,7 +186,9 @@ def rate_limit(rng: Random) -> Plan:
         ("ThrottlingException", "Too many input tokens, please wait before trying again."),
         ("RateLimitError", "Rate limit reached for gpt-4.1 on tokens per min (TPM): Limit 30000, Requested 42000."),
     )
-    return Plan(kind="too many tokens in a minute", stretch=_quiet(*[Turn(error=rng.choice(errors))] * rng.randint(1, 2)))
+    return Plan(
+        kind="too many tokens in a minute", stretch=_quiet(*[Turn(error=rng.choice(errors))] * rng.randint(1, 2))
+    )
 
 
 def other_refusal(rng: Random) -> Plan:
@@ -162,8 +204,18 @@ def other_refusal(rng: Random) -> Plan:
 
 def tool_speaks(rng: Random) -> Plan:
     """A tool, or the model, that speaks of context windows."""
-    call = Call("grep", {"q": "limit"}, f"prompt is too long; maximum context length {text(rng, 12)}", rng.choice((None, "Refused")))
-    return Plan(kind="a tool that speaks of it", stretch=_quiet(said(rng, call), Turn(text="The context window is 200,000 tokens, which is too long a prompt for it.")))
+    call = Call(
+        "grep",
+        {"q": "limit"},
+        f"prompt is too long; maximum context length {text(rng, 12)}",
+        rng.choice((None, "Refused")),
+    )
+    return Plan(
+        kind="a tool that speaks of it",
+        stretch=_quiet(
+            said(rng, call), Turn(text="The context window is 200,000 tokens, which is too long a prompt for it.")
+        ),
+    )
 
 
 # --- oversized_tool_result ----------------------------------------------------------------------------------------------
@@ -175,16 +227,32 @@ def _large(rng: Random, chars: int) -> str:
     return (page + "\n") * (chars // len(page) + 1)
 
 
-def _sized(rng: Random, kind: str, calls: tuple[Call, ...], place: int, tokens: int | None, severity: str | None, model: str = "claude-sonnet-4-5") -> Plan:
+def _sized(
+    rng: Random,
+    kind: str,
+    calls: tuple[Call, ...],
+    place: int,
+    tokens: int | None,
+    severity: str | None,
+    model: str = "claude-sonnet-4-5",
+) -> Plan:
     asking = Turn(calls, input_tokens=5_000, model=model, measured=tokens is not None)
-    after = Turn(text="A long text, that.", input_tokens=5_100 + (tokens or 0), model=model, measured=tokens is not None)
-    before = [replace(t, input_tokens=1_000 + 200 * n, model=model) for n, t in enumerate(_real(rng, rng.randint(0, 5)))]
+    after = Turn(
+        text="A long text, that.", input_tokens=5_100 + (tokens or 0), model=model, measured=tokens is not None
+    )
+    before = [
+        replace(t, input_tokens=1_000 + 200 * n, model=model) for n, t in enumerate(_real(rng, rng.randint(0, 5)))
+    ]
     stretch = [*_quiet(*before), Placed(asking, (place,) if severity else ())]
     return Plan(kind=kind, stretch=stretch, severity=severity, place="whole", ending=[Placed(after)], wastes=False)
 
 
 def _reader(rng: Random, chars: int) -> Call:
-    return Call(rng.choice(("read_file", "fetch_page", "query_db", "leer_archivo", "bash")), {"path": text(rng, 12)}, _large(rng, chars))
+    return Call(
+        rng.choice(("read_file", "fetch_page", "query_db", "leer_archivo", "bash")),
+        {"path": text(rng, 12)},
+        _large(rng, chars),
+    )
 
 
 def counted(rng: Random) -> Plan:
@@ -214,7 +282,14 @@ def ordinary(rng: Random) -> Plan:
 
 def cut_before(rng: Random) -> Plan:
     """Recorded whole, and the model was given less."""
-    return _sized(rng, "cut before the model read it", (_reader(rng, rng.randrange(140_000, 300_000)),), 0, rng.randrange(500, 6_000), None)
+    return _sized(
+        rng,
+        "cut before the model read it",
+        (_reader(rng, rng.randrange(140_000, 300_000)),),
+        0,
+        rng.randrange(500, 6_000),
+        None,
+    )
 
 
 def image(rng: Random) -> Plan:
@@ -236,10 +311,20 @@ _SYSTEM: Final = frozenset({"gen_ai", "anthropic_sdk", "openllmetry", "messages_
 
 
 def _cached(turns: Sequence[Turn], tokens: Sequence[int], read: Sequence[int]) -> list[Turn]:
-    return [replace(t, input_tokens=size, cached=(hit, size - hit)) for t, size, hit in zip(turns, tokens, read, strict=True)]
+    return [
+        replace(t, input_tokens=size, cached=(hit, size - hit))
+        for t, size, hit in zip(turns, tokens, read, strict=True)
+    ]
 
 
-def _bust(rng: Random, kind: str, change: dict[str, Any] | None, severity: str = "warning", only: frozenset[str] = SPANS, lasting: bool = True) -> Plan:
+def _bust(
+    rng: Random,
+    kind: str,
+    change: dict[str, Any] | None,
+    severity: str = "warning",
+    only: frozenset[str] = SPANS,
+    lasting: bool = True,
+) -> Plan:
     """A run that goes on from its cache in each turn but one, in which everything is paid for anew."""
     before, after = rng.randint(2, 6), rng.randint(1, 5)
     start = rng.randrange(60_000, 75_000)
@@ -247,10 +332,17 @@ def _bust(rng: Random, kind: str, change: dict[str, Any] | None, severity: str =
     read = [0, *tokens[:-1]]
     read[before] = 0
     turns = _cached(_real(rng, len(tokens)), tokens, read)
-    turns = [replace(t, **change) if change and (n == before or (lasting and n > before)) else t for n, t in enumerate(turns)]
+    turns = [
+        replace(t, **change) if change and (n == before or (lasting and n > before)) else t for n, t in enumerate(turns)
+    ]
     stretch = [Placed(t, (MODEL,) if n == before else ()) for n, t in enumerate(turns)]
-    last = replace(Turn(text="That is what I found.", input_tokens=tokens[-1] + 500, cached=(tokens[-1], 500)), **(change if change and lasting else {}))
-    return Plan(kind=kind, stretch=stretch, severity=severity, place="whole", ending=[Placed(last)], only=only, wastes=False)
+    last = replace(
+        Turn(text="That is what I found.", input_tokens=tokens[-1] + 500, cached=(tokens[-1], 500)),
+        **(change if change and lasting else {}),
+    )
+    return Plan(
+        kind=kind, stretch=stretch, severity=severity, place="whole", ending=[Placed(last)], only=only, wastes=False
+    )
 
 
 def bust_unknown(rng: Random) -> Plan:
@@ -260,7 +352,12 @@ def bust_unknown(rng: Random) -> Plan:
 
 def bust_tools(rng: Random) -> Plan:
     """A tool was declared midway."""
-    return _bust(rng, "a tool added midway", {"more_tools": ("late_tool",)}, only=frozenset({"gen_ai", "gen_ai_old", "openinference", "openllmetry"}))
+    return _bust(
+        rng,
+        "a tool added midway",
+        {"more_tools": ("late_tool",)},
+        only=frozenset({"gen_ai", "gen_ai_old", "openinference", "openllmetry"}),
+    )
 
 
 def bust_model(rng: Random) -> Plan:
@@ -280,11 +377,23 @@ def bust_often(rng: Random) -> Plan:
     turns = _cached(_real(rng, count), tokens, [0] * count)
     turns = [replace(t, system=f"It is 9:{n:02}.") for n, t in enumerate(turns)]
     stretch = [Placed(t, (MODEL,) if n else ()) for n, t in enumerate(turns)]
-    last = Turn(text="That is what I found.", input_tokens=tokens[-1] + 500, cached=(tokens[-1], 500), system=turns[-1].system)
-    return Plan(kind="system instructions with a date", stretch=stretch, severity="warning", place="whole", ending=[Placed(last)], only=_SYSTEM, wastes=False)
+    last = Turn(
+        text="That is what I found.", input_tokens=tokens[-1] + 500, cached=(tokens[-1], 500), system=turns[-1].system
+    )
+    return Plan(
+        kind="system instructions with a date",
+        stretch=stretch,
+        severity="warning",
+        place="whole",
+        ending=[Placed(last)],
+        only=_SYSTEM,
+        wastes=False,
+    )
 
 
-def _cache_run(rng: Random, kind: str, tokens: Sequence[int], read: Sequence[int], only: frozenset[str] = RECORDED) -> Plan:
+def _cache_run(
+    rng: Random, kind: str, tokens: Sequence[int], read: Sequence[int], only: frozenset[str] = RECORDED
+) -> Plan:
     turns = _cached(_real(rng, len(tokens)), tokens, read)
     last = Turn(text="That is what I found.", input_tokens=tokens[-1] + 500, cached=(tokens[-1], 500))
     return Plan(kind=kind, stretch=_quiet(*turns), place="whole", ending=[Placed(last)], only=only)

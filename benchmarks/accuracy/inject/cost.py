@@ -11,6 +11,7 @@ from benchmarks.accuracy.script import MODEL, Placed, Plan, reads
 from instrument import semconv
 
 _MODEL: Final = "claude-sonnet-4-5"
+_DONE: Final = "That is all there is to say."
 
 
 def _turns(rng: Random, tokens: int, count: int, model: str = _MODEL) -> list[Turn]:
@@ -21,14 +22,31 @@ def _turns(rng: Random, tokens: int, count: int, model: str = _MODEL) -> list[Tu
 
 
 def _usual(rng: Random, agent: str, count: int, tokens: int = 25_000) -> list[Run]:
-    return [Run(_turns(rng, int(tokens * rng.uniform(0.8, 1.25)), 2), agent) for _ in range(count)]
+    return [Run([*_turns(rng, int(tokens * rng.uniform(0.8, 1.25)), 2), Turn(text=_DONE)], agent) for _ in range(count)]
 
 
-def _beside(rng: Random, kind: str, others: list[Run], agent: str, tokens: int, count: int, severity: str | None, model: str = _MODEL) -> Plan:
-    turns = _turns(rng, tokens, count, model)
-    stretch = [Placed(t, (MODEL,) if severity else ()) for t in turns]
+def _beside(
+    rng: Random,
+    kind: str,
+    others: list[Run],
+    agent: str,
+    tokens: int,
+    count: int,
+    severity: str | None,
+    model: str = _MODEL,
+) -> Plan:
+    """The last of several runs; a failure is the whole of it."""
+    proof = (MODEL,) if severity else ()
+    ending = Placed(Turn(text=_DONE, input_tokens=1_000, model=model), proof)
     return Plan(
-        kind=kind, stretch=stretch, severity=severity, place="whole", ending=[], others=others, agent=agent, wastes=False,
+        kind=kind,
+        stretch=[Placed(t, proof) for t in _turns(rng, tokens, count, model)],
+        severity=severity,
+        place="whole",
+        ending=[ending],
+        others=others,
+        agent=agent,
+        wastes=False,
         whole_run=True,
     )
 
@@ -40,7 +58,9 @@ def _agent(rng: Random) -> str:
 def dear(rng: Random) -> Plan:
     """Several times the median of its like."""
     agent, times = _agent(rng), rng.uniform(4.5, 6.5)
-    return _beside(rng, "far above its like", _usual(rng, agent, rng.randint(13, 18)), agent, int(25_000 * times), 2, "warning")
+    return _beside(
+        rng, "far above its like", _usual(rng, agent, rng.randint(13, 18)), agent, int(25_000 * times), 2, "warning"
+    )
 
 
 def very_dear(rng: Random) -> Plan:
@@ -64,7 +84,9 @@ def twice_as_dear(rng: Random) -> Plan:
 def another_agent(rng: Random) -> Plan:
     """Another agent has another usual."""
     agent = _agent(rng)
-    return _beside(rng, "another agent", [*_usual(rng, _agent(rng), 13), *_usual(rng, agent, 13, 130_000)], agent, 130_000, 2, None)
+    return _beside(
+        rng, "another agent", [*_usual(rng, _agent(rng), 13), *_usual(rng, agent, 13, 130_000)], agent, 130_000, 2, None
+    )
 
 
 def cents(rng: Random) -> Plan:
@@ -95,7 +117,13 @@ def _spent(rng: Random, kind: str, requests: int, limit: float, crossing: int | 
         stretch=stretch,
         severity=None if crossing is None else "warning",
         place="whole",
-        ending=[Placed(Turn(text="That is all there is to say.", input_tokens=100_000, output_tokens=10, model=model), (MODEL,) if crossing is not None else (), crossing is not None)],
+        ending=[
+            Placed(
+                Turn(text=_DONE, input_tokens=100_000, output_tokens=10, model=model),
+                (MODEL,) if crossing is not None else (),
+                crossing is not None,
+            )
+        ],
         facts={semconv.BUDGET_USD: limit} if limit else {},
     )
 
@@ -134,4 +162,7 @@ def wide_limit(rng: Random) -> Plan:
 
 
 FAILING = {"cost_outlier": (dear, very_dear, over_the_line), "over_budget": (over_own, over_policy)}
-HEALTHY = {"cost_outlier": (twice_as_dear, another_agent, cents, unpriced), "over_budget": (within, within_policy, no_price, wide_limit)}
+HEALTHY = {
+    "cost_outlier": (twice_as_dear, another_agent, cents, unpriced),
+    "over_budget": (within, within_policy, no_price, wide_limit),
+}

@@ -10,13 +10,24 @@ from analyzer.cases import Call, Turn
 from benchmarks.accuracy.script import SPANS, Placed, Plan, reads
 from benchmarks.accuracy.surface import ACTING, arguments, said, text, times
 
-_TOOLS = ("fetch", "read_file", "query_db", "deployService", "send_request", "api_call", "abrir_archivo", "datei_lesen", "调用接口", "bash")
+_TOOLS = (
+    "fetch",
+    "read_file",
+    "query_db",
+    "deployService",
+    "send_request",
+    "api_call",
+    "abrir_archivo",
+    "datei_lesen",
+    "调用接口",
+    "bash",
+)
 _FAILURES = (
     ("NotFound", "no such file: '/tmp/{n}/{t}.txt'"),
     ("PermissionError", "[Errno 13] Permission denied: '/srv/{t}/{n}'"),
     ("ValueError", "could not parse '{t}' at line {n}"),
     ("HTTPError", "404 page '/{t}' is gone"),
-    ("DatabaseError", "relation \"{t}\" does not exist (request {n})"),
+    ("DatabaseError", 'relation "{t}" does not exist (request {n})'),
     ("Fehler", "Datei '{t}' nicht gefunden ({n})"),
 )
 _TRANSPORT = (
@@ -26,7 +37,12 @@ _TRANSPORT = (
     ("HTTPError", "status 503: service unavailable"),
     ("ConnectionError", "connection reset by peer"),
 )
-_SORRY = ("I am sorry, this did not work.", "Leider ist das fehlgeschlagen.", "It could not be done: the tool failed.", "Lo siento, no se pudo hacer.")
+_SORRY = (
+    "I am sorry, this did not work.",
+    "Leider ist das fehlgeschlagen.",
+    "It could not be done: the tool failed.",
+    "Lo siento, no se pudo hacer.",
+)
 
 
 def _failing(rng: Random, count: int, tool: str, *, flagged: bool = True) -> list[Call]:
@@ -67,14 +83,18 @@ def cascade(rng: Random) -> Plan:
     """One tool failing the same way with other arguments each time."""
     tool, count = f"{rng.choice(_TOOLS)}_{rng.randrange(99)}", times(rng, 3)
     turns = [Placed(said(rng, c), (0,)) for c in _failing(rng, count, tool)]
-    return Plan(kind="in a row", stretch=_after_first(turns), severity=_cascade_severity(count, False), ending=_sorry(rng))
+    return Plan(
+        kind="in a row", stretch=_after_first(turns), severity=_cascade_severity(count, False), ending=_sorry(rng)
+    )
 
 
 def cascade_unflagged(rng: Random) -> Plan:
     """The words of the result alone say so."""
     tool, count = f"{rng.choice(_TOOLS)}_{rng.randrange(99)}", times(rng, 3)
     turns = [Placed(said(rng, c), (0,)) for c in _failing(rng, count, tool, flagged=False)]
-    return Plan(kind="not flagged", stretch=_after_first(turns), severity=_cascade_severity(count, False), ending=_sorry(rng))
+    return Plan(
+        kind="not flagged", stretch=_after_first(turns), severity=_cascade_severity(count, False), ending=_sorry(rng)
+    )
 
 
 def cascade_with_others(rng: Random) -> Plan:
@@ -84,7 +104,12 @@ def cascade_with_others(rng: Random) -> Plan:
     for number, call in enumerate(_failing(rng, count, tool)):
         turns.append(Placed(said(rng, call), (0,)))
         turns += [Placed(t) for t in reads(rng, rng.randint(0, 2))] if number < count - 1 else []
-    return Plan(kind="others in between", stretch=_after_first(turns), severity=_cascade_severity(count, False), ending=_sorry(rng))
+    return Plan(
+        kind="others in between",
+        stretch=_after_first(turns),
+        severity=_cascade_severity(count, False),
+        ending=_sorry(rng),
+    )
 
 
 def cascade_recovered(rng: Random) -> Plan:
@@ -104,15 +129,29 @@ def cascade_mixed(rng: Random) -> Plan:
         kind, words = _FAILURES[number % len(_FAILURES)]
         call = Call(f"{_TOOLS[number % 5]}_{number % 5}", {"n": number}, words.format(n=number, t=text(rng, 12)), kind)
         turns.append(Placed(said(rng, call), (0,)))
-    return Plan(kind="one after another in many ways", stretch=_after_first(turns), severity=_cascade_severity(count, False), ending=_sorry(rng))
+    return Plan(
+        kind="one after another in many ways",
+        stretch=_after_first(turns),
+        severity=_cascade_severity(count, False),
+        ending=_sorry(rng),
+    )
 
 
 def cascade_model(rng: Random) -> Plan:
     """The model itself fails, and nothing comes after."""
     count = rng.randint(3, 8)
-    turn = Turn(error=rng.choice((("authentication_error", "invalid x-api-key"), ("billing_error", "credit balance is too low"))), pause_seconds=rng.choice((0.0, 20.0)))
+    turn = Turn(
+        error=rng.choice(
+            (("authentication_error", "invalid x-api-key"), ("billing_error", "credit balance is too low"))
+        ),
+        pause_seconds=rng.choice((0.0, 20.0)),
+    )
     return Plan(
-        kind="the model fails", stretch=_after_first([Placed(turn, (-1,))] * count), severity=_cascade_severity(count, False), place="end", ending=[]
+        kind="the model fails",
+        stretch=_after_first([Placed(turn, (-1,))] * count),
+        severity=_cascade_severity(count, False),
+        place="end",
+        ending=[],
     )
 
 
@@ -139,13 +178,25 @@ def tests_progress(rng: Random) -> Plan:
             said(rng, Call(test, command, f"FAILED (failures={n}, passed={30 - n})", rng.choice(("ExitCode", None)))),
         )
     ]
-    return Plan(kind="tests that fail on less each time", stretch=_quiet(*turns, said(rng, Call(test, command, "30 passed"))))
+    return Plan(
+        kind="tests that fail on less each time", stretch=_quiet(*turns, said(rng, Call(test, command, "30 passed")))
+    )
 
 
 def documents(rng: Random) -> Plan:
     """Documents that speak of errors."""
-    lines = ("2026-03-01 ERROR connection refused", "see the chapter on Error handling", "{\"level\": \"error\", \"n\": 1}", "Traceback is what Python calls it")
-    turns = [said(rng, Call(rng.choice(("grep", "read_log", "search")), {"n": n}, f"{n}: {rng.choice(lines)} {text(rng, 20)}")) for n in range(rng.randint(4, 12))]
+    lines = (
+        "2026-03-01 ERROR connection refused",
+        "see the chapter on Error handling",
+        '{"level": "error", "n": 1}',
+        "Traceback is what Python calls it",
+    )
+    turns = [
+        said(
+            rng, Call(rng.choice(("grep", "read_log", "search")), {"n": n}, f"{n}: {rng.choice(lines)} {text(rng, 20)}")
+        )
+        for n in range(rng.randint(4, 12))
+    ]
     return Plan(kind="documents that speak of errors", stretch=_quiet(*turns))
 
 
@@ -153,14 +204,20 @@ def parallel_failures(rng: Random) -> Plan:
     """Many calls of one turn fail, and the next works."""
     tool = f"{rng.choice(_TOOLS)}_{rng.randrange(99)}"
     failed = _failing(rng, rng.randint(3, 9), tool)
-    return Plan(kind="failures of one turn", stretch=_quiet(Turn(tuple(failed)), said(rng, replace(failed[0], error=None, result=text(rng)))))
+    return Plan(
+        kind="failures of one turn",
+        stretch=_quiet(Turn(tuple(failed)), said(rng, replace(failed[0], error=None, result=text(rng)))),
+    )
 
 
 def different_failures(rng: Random) -> Plan:
     """Four different problems, each solved."""
     turns = []
     for number, (kind, words) in enumerate(rng.sample(_FAILURES, 4)):
-        turns += [said(rng, Call("read_entry", {"n": number}, words.format(n=number, t=text(rng, 12)), kind)), *reads(rng, 1)]
+        turns += [
+            said(rng, Call("read_entry", {"n": number}, words.format(n=number, t=text(rng, 12)), kind)),
+            *reads(rng, 1),
+        ]
         turns += [said(rng, Call("read_entry", {"n": -number}, text(rng)))]
     return Plan(kind="different failures, each solved", stretch=_quiet(*turns))
 
@@ -183,9 +240,17 @@ def storm_tool(rng: Random) -> Plan:
 def storm_model(rng: Random) -> Plan:
     """A model that is overloaded until the run ends."""
     count = times(rng, 5, 30)
-    error = rng.choice((("overloaded_error", "Overloaded"), ("rate_limit_error", "429 Too Many Requests"), ("APIConnectionError", "Connection error.")))
+    error = rng.choice(
+        (
+            ("overloaded_error", "Overloaded"),
+            ("rate_limit_error", "429 Too Many Requests"),
+            ("APIConnectionError", "Connection error."),
+        )
+    )
     turns = _after_first([Placed(Turn(error=error), (-1,))] * count)
-    return Plan(kind="the model", stretch=turns, severity=_storm_severity(count, False), place="end", ending=[], only=SPANS)
+    return Plan(
+        kind="the model", stretch=turns, severity=_storm_severity(count, False), place="end", ending=[], only=SPANS
+    )
 
 
 def storm_model_recovered(rng: Random) -> Plan:
@@ -199,7 +264,14 @@ def storm_client(rng: Random) -> Plan:
     """A client that retries inside a loop that retries."""
     count, again = rng.randint(2, 5), rng.randint(2, 4)
     turns = _after_first([Placed(Turn(error=("overloaded_error", "Overloaded"), retries=again), (-1,))] * count)
-    return Plan(kind="retries within retries", stretch=turns, severity=_storm_severity(count * (again + 1), False), place="end", ending=[], only=SPANS)
+    return Plan(
+        kind="retries within retries",
+        stretch=turns,
+        severity=_storm_severity(count * (again + 1), False),
+        place="end",
+        ending=[],
+        only=SPANS,
+    )
 
 
 def slow_retries(rng: Random) -> Plan:
@@ -226,21 +298,36 @@ def storm_broken(rng: Random) -> Plan:
     kind, words = rng.choice(_TRANSPORT)
     tool = f"{rng.choice(_TOOLS)}_{rng.randrange(99)}"
     call = Call(tool, {"u": 1}, words, kind, seconds=0.2)
-    turns = [t for n in range(rng.randint(3, 6)) for t in (*[said(rng, call)] * 2, said(rng, Call(tool, {"u": n}, text(rng))))]
+    turns = [
+        t
+        for n in range(rng.randint(3, 6))
+        for t in (*[said(rng, call)] * 2, said(rng, Call(tool, {"u": n}, text(rng))))
+    ]
     return Plan(kind="retries that recover at once", stretch=_quiet(*turns), only=SPANS)
 
 
 def storm_documents(rng: Random) -> Plan:
     """Logs that speak of time-outs."""
-    turns = [said(rng, Call("grep", {"n": n}, f"log {n}: connection timed out, 503, retrying {text(rng, 12)}")) for n in range(rng.randint(5, 12))]
+    turns = [
+        said(rng, Call("grep", {"n": n}, f"log {n}: connection timed out, 503, retrying {text(rng, 12)}"))
+        for n in range(rng.randint(5, 12))
+    ]
     return Plan(kind="logs of time-outs", stretch=_quiet(*turns), only=SPANS)
 
 
 # --- tool_timeout -------------------------------------------------------------------------------------------------------
 
 
-def _slow(rng: Random, seconds: float | None, error: str | None = None, words: str = "timed out", tool: str | None = None) -> Call:
-    return Call(tool or f"{rng.choice(_TOOLS[:8])}_{rng.randrange(99)}", arguments(rng), words if error else text(rng), error, seconds=seconds)
+def _slow(
+    rng: Random, seconds: float | None, error: str | None = None, words: str = "timed out", tool: str | None = None
+) -> Call:
+    return Call(
+        tool or f"{rng.choice(_TOOLS[:8])}_{rng.randrange(99)}",
+        arguments(rng),
+        words if error else text(rng),
+        error,
+        seconds=seconds,
+    )
 
 
 def _timeouts(rng: Random, kind: str, calls: list[Call], severity: str, lost: bool) -> Plan:
@@ -251,7 +338,9 @@ def _timeouts(rng: Random, kind: str, calls: list[Call], severity: str, lost: bo
 def cut_at_limit(rng: Random) -> Plan:
     """Cut at a limit beyond ours."""
     seconds, count = rng.uniform(121, 900), rng.choice((1, 1, 1, 2))
-    call = _slow(rng, seconds, rng.choice(("TimeoutError", "ToolError")), f"no result within {seconds:.0f} seconds: timed out")
+    call = _slow(
+        rng, seconds, rng.choice(("TimeoutError", "ToolError")), f"no result within {seconds:.0f} seconds: timed out"
+    )
     return _timeouts(rng, "cut at a limit", [call] * count, "warning", True)
 
 
@@ -266,7 +355,11 @@ def never_ended(rng: Random) -> Plan:
     other = Call("compile_report", {"x": rng.randrange(99)}, text(rng), seconds=rng.uniform(125, 119 + 200))
     hung = _slow(rng, None)
     return Plan(
-        kind="never ended", stretch=[Placed(Turn((hung, other)), (0,), True)], severity="warning", only=SPANS, ending=_sorry(rng)
+        kind="never ended",
+        stretch=[Placed(Turn((hung, other)), (0,), True)],
+        severity="warning",
+        only=SPANS,
+        ending=_sorry(rng),
     )
 
 
@@ -278,7 +371,11 @@ def own_limit(rng: Random) -> Plan:
 
 def quick(rng: Random) -> Plan:
     """Long, but under the limit."""
-    return Plan(kind="under the limit", stretch=_quiet(*[said(rng, _slow(rng, rng.uniform(60, 118))) for _ in range(rng.randint(1, 4))]), only=SPANS)
+    return Plan(
+        kind="under the limit",
+        stretch=_quiet(*[said(rng, _slow(rng, rng.uniform(60, 118))) for _ in range(rng.randint(1, 4))]),
+        only=SPANS,
+    )
 
 
 def waits(rng: Random) -> Plan:
@@ -291,20 +388,30 @@ def waits(rng: Random) -> Plan:
 def person(rng: Random) -> Plan:
     """A person answers."""
     tool = rng.choice(("ask_human", "request_approval", "getUserConfirmation", "human_feedback"))
-    return Plan(kind="a person answers", stretch=_quiet(said(rng, Call(tool, {"q": text(rng, 20)}, "yes", seconds=rng.uniform(130, 3000)))), only=SPANS)
+    return Plan(
+        kind="a person answers",
+        stretch=_quiet(said(rng, Call(tool, {"q": text(rng, 20)}, "yes", seconds=rng.uniform(130, 3000)))),
+        only=SPANS,
+    )
 
 
 def quick_timeouts(rng: Random) -> Plan:
     """Time-outs of a few seconds."""
     tool = f"{rng.choice(_TOOLS)}_{rng.randrange(99)}"
-    turns = [said(rng, _slow(rng, rng.uniform(1, 25), "Timeout", "timed out", tool)), said(rng, _slow(rng, 1.0, tool=tool))]
+    turns = [
+        said(rng, _slow(rng, rng.uniform(1, 25), "Timeout", "timed out", tool)),
+        said(rng, _slow(rng, 1.0, tool=tool)),
+    ]
     return Plan(kind="time-outs of a few seconds", stretch=_quiet(*turns), only=SPANS)
 
 
 def own_limit_recovered(rng: Random) -> Plan:
     """A limit of its own, and it worked afterwards."""
     tool = f"{rng.choice(_TOOLS)}_{rng.randrange(99)}"
-    turns = [said(rng, _slow(rng, rng.uniform(31, 110), "Timeout", "timed out", tool)), said(rng, _slow(rng, 1.0, tool=tool))]
+    turns = [
+        said(rng, _slow(rng, rng.uniform(31, 110), "Timeout", "timed out", tool)),
+        said(rng, _slow(rng, 1.0, tool=tool)),
+    ]
     return Plan(kind="recovered after a time-out", stretch=_quiet(*turns), only=SPANS)
 
 
@@ -329,13 +436,22 @@ _HONEST = (
 )  # fmt: skip
 
 
-def _ignored(rng: Random, kind: str, tool: str, given: Any, *, flagged: bool = True, count: int = 1, severity: str = "warning") -> Plan:
-    error, words = rng.choice((*_FAILURES[1:3], ("SmtpError", "550 mailbox unknown"), ("Conflict", "version {n} is stale")))
+def _ignored(
+    rng: Random, kind: str, tool: str, given: Any, *, flagged: bool = True, count: int = 1, severity: str = "warning"
+) -> Plan:
+    error, words = rng.choice(
+        (*_FAILURES[1:3], ("SmtpError", "550 mailbox unknown"), ("Conflict", "version {n} is stale"))
+    )
     told = ("" if flagged else "Error: ") + words.format(n=rng.randrange(99), t=text(rng, 12))
     turns = [Placed(Turn((Call(tool, given, told, error if flagged else None),)), (0,)) for _ in range(count)]
     rest = [Placed(t) for t in reads(rng, rng.randint(0, 3))]
     return Plan(
-        kind=kind, stretch=[*turns, *rest], severity=severity, place="end", ending=[Placed(Turn(text=rng.choice(_BOASTS)))], wastes=False
+        kind=kind,
+        stretch=[*turns, *rest],
+        severity=severity,
+        place="end",
+        ending=[Placed(Turn(text=rng.choice(_BOASTS)))],
+        wastes=False,
     )
 
 
@@ -351,18 +467,31 @@ def not_done_unflagged(rng: Random) -> Plan:
 
 def not_done_shell(rng: Random) -> Plan:
     """A change by shell."""
-    command = rng.choice(("git push origin main", "cp a.txt b.txt", "npm install left-pad", "rm -r build", "echo x > /etc/motd"))
+    command = rng.choice(
+        ("git push origin main", "cp a.txt b.txt", "npm install left-pad", "rm -r build", "echo x > /etc/motd")
+    )
     return _ignored(rng, "a change by shell", rng.choice(("bash", "run_shell", "terminal")), {"command": command})
 
 
 def lookup_failed(rng: Random) -> Plan:
     """A lookup that failed weighs less."""
-    return _ignored(rng, "a lookup that failed", rng.choice(("get_weather", "find_user", "search", "lookup_rate")), arguments(rng), severity="info")
+    return _ignored(
+        rng,
+        "a lookup that failed",
+        rng.choice(("get_weather", "find_user", "search", "lookup_rate")),
+        arguments(rng),
+        severity="info",
+    )
 
 
 def not_done_abroad(rng: Random) -> Plan:
     """A change by a tool whose name is not English."""
-    return _ignored(rng, "a change, named in another language", rng.choice(("enviar_correo", "datei_speichern", "发送邮件")), arguments(rng))
+    return _ignored(
+        rng,
+        "a change, named in another language",
+        rng.choice(("enviar_correo", "datei_speichern", "发送邮件")),
+        arguments(rng),
+    )
 
 
 def _failed_then(rng: Random, kind: str, after: list[Turn], answer: str) -> Plan:
@@ -401,7 +530,12 @@ def did_work(rng: Random) -> Plan:
 def tests_failed(rng: Random) -> Plan:
     """Tests that fail are a result."""
     call = Call(rng.choice(("run_tests", "lint_code", "check_types")), {}, "FAILED (failures=2)")
-    return Plan(kind="tests that fail", stretch=_quiet(Turn((call,))), place="end", ending=[Placed(Turn(text="That is as far as I got today."))])
+    return Plan(
+        kind="tests that fail",
+        stretch=_quiet(Turn((call,))),
+        place="end",
+        ending=[Placed(Turn(text="That is as far as I got today."))],
+    )
 
 
 FAILING = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from analyzer.cases import Call, Turn, User
 from benchmarks.accuracy.script import Placed, Plan, reads
@@ -68,14 +69,21 @@ def same_call_spelled(rng: Random) -> Plan:
 
 def same_change(rng: Random) -> Plan:
     """The same change made again."""
-    call, repeats = Call(rng.choice(ACTING), arguments(rng), rng.choice(("ok", "saved", {"status": "ok"}))), times(rng, 4)
+    call, repeats = (
+        Call(rng.choice(ACTING), arguments(rng), rng.choice(("ok", "saved", {"status": "ok"}))),
+        times(rng, 4),
+    )
     turns = [Placed(said(rng, call), (0,)) for _ in range(repeats)]
     return Plan(kind="a change made again", stretch=_useless(turns), severity=_same_severity(repeats))
 
 
 def poll_arrives(rng: Random) -> Plan:
     """Polling until the answer changes."""
-    call = Call(rng.choice(("job_status", "get_build", "checkDeployment", "status_abfragen", "bash")), {"id": rng.randrange(999)}, "running")
+    call = Call(
+        rng.choice(("job_status", "get_build", "checkDeployment", "status_abfragen", "bash")),
+        {"id": rng.randrange(999)},
+        "running",
+    )
     done = replace(call, result=f"finished with {text(rng, 12)}")
     waits = rng.random() < 0.4
     pause = [said(rng, Call("sleep", {"seconds": 5}, "slept"))] if waits else []
@@ -94,7 +102,11 @@ def poll_progress(rng: Random) -> Plan:
 
 def batch(rng: Random) -> Plan:
     """One check for each of many things, with one answer."""
-    name, answer, start = rng.choice(LOOKING), rng.choice((True, "ok", "valid", {"ok": True}, "not found")), rng.randrange(9000)
+    name, answer, start = (
+        rng.choice(LOOKING),
+        rng.choice((True, "ok", "valid", {"ok": True}, "not found")),
+        rng.randrange(9000),
+    )
     key = rng.choice(("id", "order_id", "path", "attachment"))
     turns = [
         said(rng, Call(name, {key: f"/d/{n}.txt" if key == "path" else n}, answer))
@@ -106,7 +118,13 @@ def batch(rng: Random) -> Plan:
 def same_check_after_edits(rng: Random) -> Plan:
     """The same check after each change."""
     edit = rng.choice(CHANGING)
-    check = rng.choice((Call("run_tests", {}, "2 passed, 1 failed"), Call("bash", {"command": "pytest -q"}, "1 passed"), look(rng, real=0)))
+    check = rng.choice(
+        (
+            Call("run_tests", {}, "2 passed, 1 failed"),
+            Call("bash", {"command": "pytest -q"}, "1 passed"),
+            look(rng, real=0),
+        )
+    )
     turns = []
     for number in range(rng.randint(4, 10)):
         turns += [said(rng, Call(edit, {"path": "a.py", "text": f"{number} {text(rng, 12)}"}, "ok")), said(rng, check)]
@@ -139,7 +157,11 @@ def asked_again(rng: Random) -> Plan:
     turns = [
         t
         for n in range(rng.randint(4, 7))
-        for t in (User(f"And how is it now, {n}? {text(rng, 20)}"), said(rng, call), Turn(text=f"As before, try {n}: {text(rng, 40)}"))
+        for t in (
+            User(f"And how is it now, {n}? {text(rng, 20)}"),
+            said(rng, call),
+            Turn(text=f"As before, try {n}: {text(rng, 40)}"),
+        )
     ]
     return Plan(kind="the user asks again", stretch=_quiet(*turns), only=_HEARD)
 
@@ -150,7 +172,10 @@ def next_page(rng: Random) -> Plan:
     turns = [
         t
         for n in range(rng.randint(4, 10))
-        for t in (said(rng, click), said(rng, Call(rng.choice(("screenshot", "screen", "get_page")), {}, f"page {n}: {text(rng, 30)}")))
+        for t in (
+            said(rng, click),
+            said(rng, Call(rng.choice(("screenshot", "screen", "get_page")), {}, f"page {n}: {text(rng, 30)}")),
+        )
     ]
     return Plan(kind="the next page", stretch=_quiet(*turns))
 
@@ -240,7 +265,9 @@ def polls_in_turn(rng: Random) -> Plan:
     """Two things waited for in turn, and one arrives."""
     a, b = Call("build_status", {}, "running"), Call("test_status", {}, "waiting")
     turns = [said(rng, c) for c in [a, b] * rng.randint(3, 8)]
-    return Plan(kind="two polls, one arrives", stretch=_quiet(*turns, said(rng, a), said(rng, replace(b, result="12 passed"))))
+    return Plan(
+        kind="two polls, one arrives", stretch=_quiet(*turns, said(rng, a), said(rng, replace(b, result="12 passed")))
+    )
 
 
 def reread_after_edits(rng: Random) -> Plan:
@@ -249,7 +276,10 @@ def reread_after_edits(rng: Random) -> Plan:
     turns = [
         t
         for n in range(rng.randint(3, 8))
-        for t in (*[said(rng, c) for c in calls], said(rng, Call(edit, {"path": f"out/{n}.md", "text": text(rng, 20)}, "written")))
+        for t in (
+            *[said(rng, c) for c in calls],
+            said(rng, Call(edit, {"path": f"out/{n}.md", "text": text(rng, 20)}, "written")),
+        )
     ]
     kind = "re-reads after each edit" if edit in ACTING else "re-reads after each edit, in another language"
     return Plan(kind=kind, stretch=_quiet(*turns))
@@ -261,7 +291,10 @@ def edit_and_test(rng: Random) -> Plan:
     turns = [
         t
         for n in range(left)
-        for t in (said(rng, Call(edit, {"n": n}, "ok")), said(rng, Call("run_tests", {}, f"{left - n} failed, {20 + n} passed")))
+        for t in (
+            said(rng, Call(edit, {"n": n}, "ok")),
+            said(rng, Call("run_tests", {}, f"{left - n} failed, {20 + n} passed")),
+        )
     ]
     return Plan(kind="edit and test with progress", stretch=_quiet(*turns))
 
@@ -269,11 +302,10 @@ def edit_and_test(rng: Random) -> Plan:
 def rounds_user(rng: Random) -> Plan:
     """The user speaks in every round."""
     calls = _round(rng, 2)
-    turns = [
-        t
-        for n in range(rng.randint(3, 6))
-        for t in (*[said(rng, c) for c in calls], Turn(text=f"Here is try {n}: {text(rng, 30)}"), User(f"Again, please: {text(rng, 20)}"))
-    ]
+    turns: list[Turn | User] = []
+    for number in range(rng.randint(3, 6)):
+        turns += [said(rng, c) for c in calls]
+        turns += [Turn(text=f"Here is try {number}: {text(rng, 30)}"), User(f"Again, please: {text(rng, 20)}")]
     return Plan(kind="the user in every round", stretch=_quiet(*turns), only=_HEARD)
 
 
@@ -298,10 +330,10 @@ def nonce(rng: Random) -> Plan:
     name, given, answer = rng.choice(LOOKING), arguments(rng), result(rng)
     passing = rng.choice(
         (
-            lambda n: {"nonce": rng.getrandbits(30)},
+            lambda _: {"nonce": rng.getrandbits(30)},
             lambda n: {"timestamp": 1_790_000_000 + 7 * n},
             lambda n: {"attempt": n},
-            lambda n: {"request_id": f"{rng.getrandbits(128):032x}"},
+            lambda _: {"request_id": f"{rng.getrandbits(128):032x}"},
             lambda n: {"at": f"2026-03-01T10:{n % 60:02}:07Z"},
         )
     )
@@ -310,7 +342,9 @@ def nonce(rng: Random) -> Plan:
 
 def empty_pages(rng: Random) -> Plan:
     """Page after page with nothing on it."""
-    name, key, answer = rng.choice(LOOKING), rng.choice(("page", "offset", "cursor", "skip")), rng.choice(("[]", "no results", {"items": []}))
+    name, key = rng.choice(LOOKING), rng.choice(("page", "offset", "cursor", "skip"))
+    nothing: tuple[Any, ...] = ("[]", "no results", {"items": []})
+    answer = rng.choice(nothing)
     topic = text(rng, 24)
     return _near(rng, "empty pages", [Call(name, {"q": topic, key: 20 * n}, answer) for n in range(times(rng, 5, 40))])
 
@@ -333,8 +367,8 @@ def batch_of_ids(rng: Random) -> Plan:
     ids = rng.choice(
         (
             lambda n: {"order_id": f"#W{1000 + n}"},
-            lambda n: {"user_id": f"{rng.getrandbits(128):032x}"},
-            lambda n: {"id": f"{rng.getrandbits(32):08x}-1111-4222-8333-{rng.getrandbits(48):012x}"},
+            lambda _: {"user_id": f"{rng.getrandbits(128):032x}"},
+            lambda _: {"id": f"{rng.getrandbits(32):08x}-1111-4222-8333-{rng.getrandbits(48):012x}"},
             lambda n: {"n": n},
         )
     )
@@ -343,7 +377,8 @@ def batch_of_ids(rng: Random) -> Plan:
 
 def batch_of_days(rng: Random) -> Plan:
     """Day after day, each with the same answer."""
-    name, answer = rng.choice(LOOKING), rng.choice(("no meetings", "closed", []))
+    nothing: tuple[Any, ...] = ("no meetings", "closed", [])
+    name, answer = rng.choice(LOOKING), rng.choice(nothing)
     turns = [said(rng, Call(name, {"date": f"2026-04-{n:02}"}, answer)) for n in range(1, rng.randint(6, 20))]
     return Plan(kind="a batch over days", stretch=_quiet(*turns))
 
@@ -359,7 +394,15 @@ def stamped_poll(rng: Random) -> Plan:
     """Polling with a time stamp, and it arrives."""
     name, given = rng.choice(("get_job", "query_export", "checkBuild")), arguments(rng)
     asked = [Call(name, {**given, "timestamp": 1_790_000_000 + n}, "pending") for n in range(rng.randint(5, 12))]
-    return Plan(kind="polling that arrives", stretch=_quiet(*[said(rng, c) for c in [*asked, replace(asked[0], arguments={**given, "timestamp": 1_790_000_099}, result="ready")]]))
+    return Plan(
+        kind="polling that arrives",
+        stretch=_quiet(
+            *[
+                said(rng, c)
+                for c in [*asked, replace(asked[0], arguments={**given, "timestamp": 1_790_000_099}, result="ready")]
+            ]
+        ),
+    )
 
 
 def stamped_after_edits(rng: Random) -> Plan:
@@ -368,16 +411,28 @@ def stamped_after_edits(rng: Random) -> Plan:
     turns = [
         t
         for n in range(rng.randint(5, 9))
-        for t in (said(rng, Call(edit, {"n": n, "text": text(rng, 12)}, "ok")), said(rng, Call(name, {"q": "state", "timestamp": 1_790_000_000 + n}, "clean")))
+        for t in (
+            said(rng, Call(edit, {"n": n, "text": text(rng, 12)}, "ok")),
+            said(rng, Call(name, {"q": "state", "timestamp": 1_790_000_000 + n}, "clean")),
+        )
     ]
-    kind = "the same question after each edit" if edit in ACTING else "the same question after each edit, in another language"
+    kind = (
+        "the same question after each edit"
+        if edit in ACTING
+        else "the same question after each edit, in another language"
+    )
     return Plan(kind=kind, stretch=_quiet(*turns))
 
 
 def near_below(rng: Random) -> Plan:
     """Four times is no loop."""
     name, answer = rng.choice(LOOKING), result(rng)
-    return Plan(kind="four times", stretch=_quiet(*[said(rng, Call(name, {"q": "state", "nonce": rng.getrandbits(20)}, answer)) for _ in range(4)]))
+    return Plan(
+        kind="four times",
+        stretch=_quiet(
+            *[said(rng, Call(name, {"q": "state", "nonce": rng.getrandbits(20)}, answer)) for _ in range(4)]
+        ),
+    )
 
 
 FAILING = {
@@ -386,8 +441,25 @@ FAILING = {
     "near_repeat": (nonce, empty_pages, reworded),
 }
 HEALTHY = {
-    "repeated_call": (poll_arrives, poll_progress, batch, same_check_after_edits, twins, below, far_apart, asked_again, next_page),
-    "call_cycle": (two_rounds, rounds_with_news, polls_in_turn, reread_after_edits, edit_and_test, rounds_user, next_page),
+    "repeated_call": (
+        poll_arrives,
+        poll_progress,
+        batch,
+        same_check_after_edits,
+        twins,
+        below,
+        far_apart,
+        asked_again,
+        next_page,
+    ),
+    "call_cycle": (
+        two_rounds,
+        rounds_with_news,
+        polls_in_turn,
+        reread_after_edits,
+        edit_and_test,
+        rounds_user,
+        next_page,
+    ),
     "near_repeat": (batch_of_ids, batch_of_days, full_pages, stamped_poll, stamped_after_edits, near_below),
 }
-

@@ -35,7 +35,9 @@ def _output_severity(repeats: int) -> str:
 
 def _again(kind: str, turns: Sequence[Turn]) -> Plan:
     placed = [Placed(t, (MODEL,), n > 0) for n, t in enumerate(turns)]
-    return Plan(kind=kind, stretch=placed, severity=_output_severity(len(placed)), place="start" if len(placed) % 2 else "end")
+    return Plan(
+        kind=kind, stretch=placed, severity=_output_severity(len(placed)), place="start" if len(placed) % 2 else "end"
+    )
 
 
 def same_answer(rng: Random) -> Plan:
@@ -45,8 +47,16 @@ def same_answer(rng: Random) -> Plan:
 
 def same_but_numbers(rng: Random) -> Plan:
     """But for numbers and case."""
-    words = rng.choice(("Let me try again, this is attempt {n}, please wait.", "Schritt {n}: Ich versuche es noch einmal, bitte warten."))
-    return _again("but for numbers", [Turn(text=words.format(n=n).upper() if n % 3 == 2 else words.format(n=n)) for n in range(times(rng, 3, 30))])
+    words = rng.choice(
+        (
+            "Let me try again, this is attempt {n}, please wait.",
+            "Schritt {n}: Ich versuche es noch einmal, bitte warten.",
+        )
+    )
+    return _again(
+        "but for numbers",
+        [Turn(text=words.format(n=n).upper() if n % 3 == 2 else words.format(n=n)) for n in range(times(rng, 3, 30))],
+    )
 
 
 def questions_answered(rng: Random) -> Plan:
@@ -59,18 +69,26 @@ def questions_answered(rng: Random) -> Plan:
 def around_calls(rng: Random) -> Plan:
     """The same words around calls that find something."""
     words = rng.choice(_SAME)
-    return Plan(kind="around calls that find something", stretch=_quiet(*[Turn(t.calls, words) for t in reads(rng, rng.randint(4, 12))]))
+    return Plan(
+        kind="around calls that find something",
+        stretch=_quiet(*[Turn(t.calls, words) for t in reads(rng, rng.randint(4, 12))]),
+    )
 
 
 def learned_between(rng: Random) -> Plan:
     """Something learned in between."""
     words = rng.choice(_SAME)
-    return Plan(kind="something learned in between", stretch=_quiet(*[t for page in reads(rng, rng.randint(3, 7)) for t in (Turn(text=words), page)]))
+    return Plan(
+        kind="something learned in between",
+        stretch=_quiet(*[t for page in reads(rng, rng.randint(3, 7)) for t in (Turn(text=words), page)]),
+    )
 
 
 def short(rng: Random) -> Plan:
     """Short answers."""
-    return Plan(kind="short answers", stretch=_quiet(*[Turn(text=rng.choice(("Done.", "OK.", "Fertig.")))] * rng.randint(3, 8)))
+    return Plan(
+        kind="short answers", stretch=_quiet(*[Turn(text=rng.choice(("Done.", "OK.", "Fertig.")))] * rng.randint(3, 8))
+    )
 
 
 def answered_twice(rng: Random) -> Plan:
@@ -84,14 +102,22 @@ def answered_twice(rng: Random) -> Plan:
 def empty(rng: Random) -> Plan:
     """No words and no call."""
     count = times(rng, 2, 12)
-    return Plan(kind="nothing", stretch=[Placed(Turn(output_tokens=rng.randint(1, 6)), (MODEL,), True)] * count, severity="warning")
+    return Plan(
+        kind="nothing",
+        stretch=[Placed(Turn(output_tokens=rng.randint(1, 6)), (MODEL,), True)] * count,
+        severity="warning",
+    )
 
 
 def blank_text(rng: Random) -> Plan:
     """White space alone."""
     count = times(rng, 2, 12)
     words = rng.choice((" ", " \n", "\n\n", "\t"))
-    return Plan(kind="white space", stretch=[Placed(Turn(text=words, output_tokens=2), (MODEL,), True)] * count, severity="warning")
+    return Plan(
+        kind="white space",
+        stretch=[Placed(Turn(text=words, output_tokens=2), (MODEL,), True)] * count,
+        severity="warning",
+    )
 
 
 def thought_alone(rng: Random) -> Plan:
@@ -102,12 +128,15 @@ def thought_alone(rng: Random) -> Plan:
 
 def empty_once(rng: Random) -> Plan:
     """Once."""
-    return Plan(kind="once", stretch=_quiet(Turn(output_tokens=3)))
+    return Plan(kind="once", stretch=_quiet(Turn(output_tokens=rng.randint(1, 6))))
 
 
 def empty_apart(rng: Random) -> Plan:
     """Not in a row."""
-    return Plan(kind="not in a row", stretch=_quiet(*[t for page in reads(rng, rng.randint(2, 5)) for t in (Turn(output_tokens=3), page)]))
+    return Plan(
+        kind="not in a row",
+        stretch=_quiet(*[t for page in reads(rng, rng.randint(2, 5)) for t in (Turn(output_tokens=3), page)]),
+    )
 
 
 def refusals(rng: Random) -> Plan:
@@ -134,14 +163,34 @@ _LIMIT: Final = ("max_tokens", "length", "MAX_TOKENS", "max_output_tokens")
 
 def last_cut(rng: Random) -> Plan:
     """The last answer was cut."""
-    turn = Turn(text=f"The report: first of all {text(rng, 60)}", finish=rng.choice(_LIMIT), output_tokens=rng.choice((100, 1024, 4096)))
-    return Plan(kind="the last answer", stretch=[Placed(turn, (MODEL,))], severity="warning", place="end", ending=[], wastes=False)
+    turn = Turn(
+        text=f"The report: first of all {text(rng, 60)}",
+        finish=rng.choice(_LIMIT),
+        output_tokens=rng.choice((100, 1024, 4096)),
+    )
+    return Plan(
+        kind="the last answer",
+        stretch=[Placed(turn, (MODEL,))],
+        severity="warning",
+        place="end",
+        ending=[],
+        wastes=False,
+    )
 
 
 def call_cut(rng: Random) -> Plan:
     """A call was cut and ran all the same."""
-    call = Call(rng.choice(("write_file", "create_page", "guardar_archivo")), {"path": "a.md", "text": f"# {text(rng, 40)}"}, "written")
-    return Plan(kind="a call that ran", stretch=[Placed(Turn((call,), finish=rng.choice(_LIMIT), output_tokens=4096), (MODEL,))], severity="warning", wastes=False)
+    call = Call(
+        rng.choice(("write_file", "create_page", "guardar_archivo")),
+        {"path": "a.md", "text": f"# {text(rng, 40)}"},
+        "written",
+    )
+    return Plan(
+        kind="a call that ran",
+        stretch=[Placed(Turn((call,), finish=rng.choice(_LIMIT), output_tokens=4096), (MODEL,))],
+        severity="warning",
+        wastes=False,
+    )
 
 
 def continued(rng: Random) -> Plan:
@@ -157,7 +206,12 @@ def continued(rng: Random) -> Plan:
 def whole(rng: Random) -> Plan:
     """Ended by itself."""
     finish = rng.choice(("end_turn", "stop", "stop_sequence", "STOP", "completed"))
-    return Plan(kind="ended by itself", stretch=[], place="end", ending=_quiet(Turn(text=f"That is all: {text(rng, 60)}", finish=finish, output_tokens=4096)))
+    return Plan(
+        kind="ended by itself",
+        stretch=[],
+        place="end",
+        ending=_quiet(Turn(text=f"That is all: {text(rng, 60)}", finish=finish, output_tokens=4096)),
+    )
 
 
 def label(rng: Random) -> Plan:
@@ -179,14 +233,24 @@ def ended_in_call(rng: Random) -> Plan:
     """Ended after a call whose result nobody read."""
     call = look(rng, real=0.3)
     turn = Turn((call,), rng.choice(("", "Let me look at the last one, too.")))
-    return Plan(kind="after a call", stretch=[], severity="warning", place="end", ending=[Placed(turn, (MODEL, 0))], only=SPANS, wastes=False)
+    return Plan(
+        kind="after a call",
+        stretch=[],
+        severity="info",
+        place="end",
+        ending=[Placed(turn, (MODEL, 0))],
+        only=SPANS,
+        wastes=False,
+    )
 
 
 def ended_in_calls(rng: Random) -> Plan:
     """After several at once."""
     calls = tuple(Call(rng.choice(LOOKING), {**arguments(rng), "n": n}, text(rng)) for n in range(rng.randint(2, 4)))
     ending = [Placed(Turn(calls), (MODEL, *range(len(calls))))]
-    return Plan(kind="after several calls", stretch=[], severity="warning", place="end", ending=ending, only=SPANS, wastes=False)
+    return Plan(
+        kind="after several calls", stretch=[], severity="info", place="end", ending=ending, only=SPANS, wastes=False
+    )
 
 
 def ended_empty(rng: Random) -> Plan:
@@ -196,12 +260,25 @@ def ended_empty(rng: Random) -> Plan:
 
 
 def _closed(rng: Random, kind: str, *turns: Turn, ended: bool = True) -> Plan:
-    return Plan(kind=kind, stretch=_quiet(*reads(rng, rng.randint(0, 3))), place="end", ending=_quiet(*turns), ended=ended)
+    return Plan(
+        kind=kind, stretch=_quiet(*reads(rng, rng.randint(0, 3))), place="end", ending=_quiet(*turns), ended=ended
+    )
 
 
 def handed_in(rng: Random) -> Plan:
     """Handed in by a tool."""
-    tool = rng.choice(("submit", "finish", "task_complete", "attempt_completion", "final_answer", "submitAnswer", "return_result", "StructuredOutput"))
+    tool = rng.choice(
+        (
+            "submit",
+            "finish",
+            "task_complete",
+            "attempt_completion",
+            "final_answer",
+            "submitAnswer",
+            "return_result",
+            "StructuredOutput",
+        )
+    )
     return _closed(rng, "handed in by a tool", Turn((Call(tool, {"answer": text(rng, 20)}, "ok"),)))
 
 
@@ -219,7 +296,11 @@ def handed_in_abroad(rng: Random) -> Plan:
 
 def answered_beside(rng: Random) -> Plan:
     """The answer stands beside the call."""
-    return _closed(rng, "the answer beside the call", Turn((Call("save_note", {"n": 1}, "ok"),), f"Here is the whole answer. {text(rng, 400)}"))
+    return _closed(
+        rng,
+        "the answer beside the call",
+        Turn((Call("save_note", {"n": 1}, "ok"),), f"Here is the whole answer. {text(rng, 400)}"),
+    )
 
 
 def cut_off(rng: Random) -> Plan:
@@ -246,20 +327,31 @@ def gap(rng: Random) -> Plan:
 def gap_after_two(rng: Random) -> Plan:
     """After calls in parallel."""
     calls = tuple(c for t in reads(rng, 2) for c in t.calls)
-    stretch = [Placed(Turn(calls), (1,)), Placed(Turn(text="So that is that, as far as it goes.", pause_seconds=rng.uniform(310, 9_000)), (MODEL,))]
+    stretch = [
+        Placed(Turn(calls), (1,)),
+        Placed(Turn(text="So that is that, as far as it goes.", pause_seconds=rng.uniform(310, 9_000)), (MODEL,)),
+    ]
     return Plan(kind="after several tools", stretch=stretch, severity="warning", only=SPANS, wastes=False)
 
 
 def user_away(rng: Random) -> Plan:
     """The user took time."""
-    turns = [Turn(text=f"Which one do you want? {text(rng, 20)}"), User(f"The second: {text(rng, 12)}"), Turn(text="As you wish.", pause_seconds=rng.uniform(400, 50_000))]
+    turns: list[Turn | User] = [
+        Turn(text=f"Which one do you want? {text(rng, 20)}"),
+        User(f"The second: {text(rng, 12)}"),
+        Turn(text="As you wish.", pause_seconds=rng.uniform(400, 50_000)),
+    ]
     return Plan(kind="the user took time", stretch=_quiet(*turns), only=_HEARD - {"messages_only"})
 
 
 def short_gap(rng: Random) -> Plan:
     """Less than the limit."""
     (page,) = reads(rng, 1)
-    return Plan(kind="less than the limit", stretch=_quiet(*reads(rng, 1), Turn(page.calls, pause_seconds=rng.uniform(60, 280))), only=SPANS)
+    return Plan(
+        kind="less than the limit",
+        stretch=_quiet(*reads(rng, 1), Turn(page.calls, pause_seconds=rng.uniform(60, 280))),
+        only=SPANS,
+    )
 
 
 def long_tool(rng: Random) -> Plan:
@@ -271,7 +363,9 @@ def long_tool(rng: Random) -> Plan:
 def long_model(rng: Random) -> Plan:
     """The model was at work."""
     (page,) = reads(rng, 1)
-    return Plan(kind="the model was at work", stretch=_quiet(Turn(page.calls, seconds=rng.uniform(310, 2_000))), only=SPANS)
+    return Plan(
+        kind="the model was at work", stretch=_quiet(Turn(page.calls, seconds=rng.uniform(310, 2_000))), only=SPANS
+    )
 
 
 FAILING = {
