@@ -151,7 +151,8 @@ class Frames:
         """
         # New messages stand at the end of a request, so the last few are enough, and a long run stays linear.
         new = self._ask(
-            "WITH seen AS (SELECT run_key, min(step) AS step, message_key FROM (SELECT run_key, step, "
+            # MATERIALIZED: see `detectors.context_growth.filling`.
+            "WITH seen AS MATERIALIZED (SELECT run_key, min(step) AS step, message_key FROM (SELECT run_key, step, "
             "unnest(input_keys[-8:]) AS message_key "
             f"FROM spans JOIN contents USING (span_key) WHERE kind = 'model' AND {_COUNTED} AND {self.span} AND "
             f"run_key IN (SELECT run_key FROM wanted_runs)) "

@@ -37,6 +37,22 @@ _CHANGING: Final = _words(
     touch transfer type undo uninstall unset unsubscribe update upgrade upload upsert write
     """
 )
+_CHANGING_ELSEWHERE: Final = _words(
+    """
+    actualizar añadir borrar cambiar cancelar comprar crear editar eliminar enviar escribir guardar mover pagar publicar reservar
+    adicionar apagar atualizar comprar criar editar enviar escrever excluir gravar salvar
+    acheter ajouter annuler creer créer ecrire écrire effacer enregistrer envoyer modifier payer publier supprimer
+    aktualisieren andern ändern anlegen bearbeiten bezahlen buchen erstellen hinzufugen hinzufügen kaufen loschen löschen
+    schicken schreiben senden speichern stornieren verschieben
+    aggiornare aggiungere cancellare creare eliminare inviare modificare pagare salvare scrivere spostare
+    """
+)
+"""Spanish, Portuguese, French, German and Italian, as infinitives: wherever in a name they stand."""
+_CHANGING_SIGNS: Final = re.compile(
+    "修改|更新|写入|寫入|保存|发送|發送|删除|刪除|创建|創建|新增|添加|提交|上传|上傳|移动|取消|购买|支付|"
+    "変更|書き込|書込|送信|削除|作成|追加|登録|購入|予約|수정|저장|전송|삭제|생성|추가|изменить|записать|сохранить|отправить|удалить|создать"
+)
+"""Chinese, Japanese, Korean and Russian."""
 _LOOKING: Final = _words(
     """
     calculate cat check count describe diff explain fetch find get glob grep has inspect is list load lookup ls
@@ -51,7 +67,7 @@ _COMMANDING: Final = _words(
     terminal zsh
     """
 )
-_WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_WORDS: Final = re.compile(r"[A-Z]?[a-zß-öø-ÿ]+|[A-Z]+(?![a-z])")
 _NOWHERE: Final = re.compile(r"[0-9&]*>+\s*(?:/dev/null|&\s*[0-9])")
 _WRITES: Final = re.compile(
     r"""
@@ -78,7 +94,7 @@ def effect_of_name(tool: str) -> Effect:
     words = {first, *others}
     if first in _LOOKING:
         return Effect.LOOKS
-    if words & _CHANGING:
+    if words & _CHANGING or words & _CHANGING_ELSEWHERE or _CHANGING_SIGNS.search(tool.lower()):
         return Effect.CHANGES
     if words & _WAITING:
         return Effect.WAITS

@@ -24,14 +24,16 @@ def accuracy_section(slug: str) -> str:
         f"{what} {found[f'{arm}_f1']:.2f} ({found[f'{arm}_state']})"
         for arm, what in (("hashed", "with hashed content"), ("unmeasured", "without token counts"))
     )
-    return f"""## How often it is right
-
-Measured {told["date"]} on {found["failing"]} failures put into real healthy runs and {found["healthy"]} runs that only look like
-them (seed {told["seed"]}; developed with others), with 95 % intervals: precision {precision}, recall {recall}. First step exact in
-{_percent(found["first_step_exact"])} of the hits, last step in {_percent(found["last_step_exact"])}. Alarms in
-{found["healthy_runs_with_alarm"]} of {told["healthy_runs"]} healthy runs as they are. F1 {arms}. All of it: [accuracy](../accuracy.md).
-
-"""
+    first, last = _percent(found["first_step_exact"]), _percent(found["last_step_exact"])
+    sentences = (
+        f"Measured {told['date']} on {found['failing']} failures put into real healthy runs and {found['healthy']} runs that only look "
+        f"like them (seed {told['seed']}; developed with others), with 95 % intervals: precision {precision}, recall {recall}.",
+        f"First step exact in {first} of the hits, last step in {last}.",
+        f"Alarms in {found['healthy_runs_with_alarm']} of {told['healthy_runs']} healthy runs as they are.",
+        f"F1 {arms}.",
+        "All of it: [accuracy](../accuracy.md).",
+    )
+    return f"## How often it is right\n\n{' '.join(sentences)}\n\n"
 
 
 @cache

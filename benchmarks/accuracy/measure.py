@@ -22,7 +22,7 @@ from benchmarks.accuracy.score import Score, baseline, score
 
 DEVELOPMENT_SEED: Final = 1
 """What injectors and detectors may be looked at with."""
-EVALUATION_SEED: Final = 7001
+EVALUATION_SEED: Final = 72313
 """What the published numbers come from, and nothing else."""
 ANSWER: Final = "That is what I found out for you."
 """Ends the pieces of longer runs."""

@@ -187,6 +187,14 @@ def test_published_windows_and_the_users_own() -> None:
         ("wait_for_build", Effect.WAITS),
         ("run_bash", Effect.COMMANDS),
         ("", Effect.LOOKS),
+        ("guardar_archivo", Effect.CHANGES),
+        ("DateiSpeichern", Effect.CHANGES),
+        ("supprimer-fichier", Effect.CHANGES),
+        ("enviar_mensagem", Effect.CHANGES),
+        ("修改文件", Effect.CHANGES),
+        ("メール送信", Effect.CHANGES),
+        ("lire_fichier", Effect.LOOKS),
+        ("检查状态", Effect.LOOKS),
     ],
 )
 def test_what_a_tool_does_shows_in_its_name(name: str, effect: Effect) -> None:

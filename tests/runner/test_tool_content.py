@@ -202,7 +202,7 @@ def test_deep_nesting_is_shown() -> None:
 def test_whatever_it_is_it_can_be_sent(value: Any) -> None:
     content, text = as_content(value)
     assert isinstance(content, (str, list))
-    assert text.encode()
+    assert text.encode().decode() == text
 
 
 def test_an_error_has_text_and_nothing_else() -> None:

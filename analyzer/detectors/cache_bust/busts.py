@@ -43,9 +43,14 @@ _COLUMNS: Final = (
 _TAILS: Final = f"""
 SELECT w.run_key, w.step, unnest(c.input_keys[-{_TAIL}:]) AS key FROM wanted w JOIN contents c USING (span_key)
 """
+# MATERIALIZED: see `context_growth.filling`.
 _CHANGED: Final = """
-SELECT w.run_key, w.step, j.input_keys[1:len(p.input_keys)] IS DISTINCT FROM p.input_keys AS changed
-FROM wanted w JOIN contents j ON j.span_key = w.span_key JOIN contents p ON p.span_key = w.span_key_before
+WITH sent AS MATERIALIZED (
+    SELECT w.run_key, w.step, w.span_key_before AS span_key, j.input_keys AS now
+    FROM wanted w JOIN contents j ON j.span_key = w.span_key
+)
+SELECT run_key, step, now[1:len(p.input_keys)] IS DISTINCT FROM p.input_keys AS changed
+FROM sent JOIN contents p USING (span_key)
 """
 BECAUSE: Final = {
     "model": "the model changed",

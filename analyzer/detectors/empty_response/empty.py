@@ -20,12 +20,15 @@ _FEW_TOKENS: Final = 16
 _PAID_FOR: Final = (
     f"coalesce(output_tokens - coalesce(reasoning_tokens, 0) > {_FEW_TOKENS}, false) AND content_state != 'hashed'"
 )
-# Images, files and what tools on the server found are answers too.
+# Images, files and what tools on the server found are answers too. MATERIALIZED: see `context_growth.filling`.
 _PARTS: Final = """
-SELECT w.run_key, w.step, bool_or(part = 'reasoning') AS thought, bool_or(part NOT IN ('text', 'reasoning')) AS shown
-FROM wanted w JOIN contents c ON c.span_key = w.span_key, unnest(c.output_keys) AS k(message_key)
-    JOIN messages m ON m.message_key = k.message_key, unnest(json_extract_string(m.body, '$.parts[*].type')) AS p(part)
-GROUP BY ALL
+WITH keys AS MATERIALIZED (
+    SELECT w.run_key, w.step, unnest(c.output_keys) AS message_key FROM wanted w JOIN contents c USING (span_key)
+), parts AS MATERIALIZED (
+    SELECT run_key, step, unnest(json_extract_string(m.body, '$.parts[*].type')) AS part FROM keys JOIN messages m USING (message_key)
+)
+SELECT run_key, step, bool_or(part = 'reasoning') AS thought, bool_or(part NOT IN ('text', 'reasoning')) AS shown
+FROM parts GROUP BY ALL
 """
 
 

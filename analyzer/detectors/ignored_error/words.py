@@ -39,17 +39,19 @@ _CLAIMS: Final = (
 )
 CLAIMS: Final = rf"(?i)\b({'|'.join(_CLAIMS)})\b|已完成|成功|完了"
 
+# MATERIALIZED: DuckDB 2.0.0 fails on joins of joins over some stores ("dict-surviving join", duckdb#24807), and then the database is lost.
 _SAID: Final = """
-WITH later AS (
-    SELECT w.run_key, w.step, s.step AS said_at, c.output_keys FROM wanted w
+WITH calls AS MATERIALIZED (
+    SELECT w.run_key, w.step, s.step AS said_at, s.span_key FROM wanted w
         JOIN spans s ON s.run_key = w.run_key AND s.step > w.step AND s.kind = 'model' AND s.duplicate_of IS NULL
-        JOIN contents c ON c.span_key = s.span_key
+), later AS MATERIALIZED (
+    SELECT run_key, step, said_at, unnest(c.output_keys) AS message_key FROM calls JOIN contents c USING (span_key)
 ), parts AS (
     SELECT l.run_key, l.step, l.said_at,
         array_to_string(TRY(list_transform(
             list_filter((m.body->'$.parts')::JSON[], lambda p: p->>'$.type' = 'text'), lambda p: p->>'$.content'
         )), chr(10)) AS said -- TRY: a message is what somebody recorded
-    FROM (SELECT * EXCLUDE output_keys, unnest(output_keys) AS message_key FROM later) l JOIN messages m USING (message_key)
+    FROM later l JOIN messages m USING (message_key)
 )
 SELECT run_key, step, string_agg(said, chr(10) ORDER BY said_at) AS said, first(said ORDER BY said_at) AS next,
     last(said ORDER BY said_at) AS answer

@@ -14,6 +14,7 @@ from analyzer.cases import Turn
 from benchmarks.accuracy.healthy import Healthy, pieces
 from benchmarks.accuracy.inject import context, cost, errors, loops, stuck, tools
 from benchmarks.accuracy.script import Entry, Plan, Sample, woven
+from instrument.sameness import call_key
 
 Injector = Callable[[Random], Plan]
 _ROOMS: Final = (errors, loops, context, tools, stuck, cost)
@@ -35,8 +36,8 @@ def _base(plan: Plan, pool: tuple[Healthy, ...], rng: Random) -> Healthy:
     return next(base for base in iter(lambda: rng.choice(pool), None) if not own & _calls(base.script))
 
 
-def _calls(script: Iterable[Entry]) -> set[tuple[str, str]]:
-    return {(c.name, str(c.arguments)) for e in script if isinstance(e, Turn) for c in e.calls}
+def _calls(script: Iterable[Entry]) -> set[int | None]:
+    return {call_key(c.name, c.arguments) for e in script if isinstance(e, Turn) for c in e.calls}
 
 
 def samples(detector: str, seed: int, each: int) -> Iterator[Sample]:
@@ -45,10 +46,5 @@ def samples(detector: str, seed: int, each: int) -> Iterator[Sample]:
         for number in range(each):
             rng = Random(f"{seed}/{detector}/{side}/{number}")
             plan = kinds[number % len(kinds)](rng)
-            yield woven(
-                plan,
-                rng.choice(_calm() if detector in _OF_ERRORS else pieces()),
-                rng,
-                detector,
-                f"{detector}/{side}/{seed}/{number}",
-            )
+            base = _base(plan, _calm() if detector in _OF_ERRORS else pieces(), rng)
+            yield woven(plan, base, rng, detector, f"{detector}/{side}/{seed}/{number}")
