@@ -34,6 +34,10 @@ _TABLES: Final = (
     "CREATE TABLE states (review_id TEXT PRIMARY KEY, state BLOB NOT NULL, taken_by TEXT, taken_until REAL)",
 )
 _RETRY_SECONDS: Final = 0.002
+_TURNS_IN_A_ROW: Final = 64
+"""Writes of one process after which it pauses for as long."""
+_IMPATIENCE: Final = 20.0
+"""How many times as often who has waited for a second looks."""
 _FULL: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC})
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 
@@ -50,6 +54,7 @@ class LedgerFile:
         self.path = path
         self._timeout_seconds = timeout_seconds
         self._lock = threading.Lock()
+        self._turns = 0
         self._connection: sqlite3.Connection | None = None
         with _fork_gate:
             _FILES.add(self)
@@ -57,6 +62,7 @@ class LedgerFile:
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that nobody else writes during; rolled back where the block raises. Raises `LedgerError`."""
+        self._give_way()
         with self._turn() as con:
             self._patiently(con, "BEGIN IMMEDIATE")
             try:
@@ -120,7 +126,8 @@ class LedgerFile:
         return con
 
     def _prepare(self, con: sqlite3.Connection) -> None:
-        con.execute("PRAGMA synchronous = NORMAL")
+        # Making the file is the one thing that would wait for the disk, with everybody else behind it; a new ledger holds nothing yet.
+        con.execute("PRAGMA synchronous = OFF")
         self._patiently(con, "BEGIN IMMEDIATE")
         application, version = (
             con.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
@@ -142,12 +149,21 @@ class LedgerFile:
                 con.execute(statement)
         con.execute("COMMIT")
         self._patiently(con, "PRAGMA journal_mode = WAL")
+        con.execute("PRAGMA synchronous = NORMAL")
+
+    def _give_way(self) -> None:
+        """A pause now and then: threads of one process that follow each other would keep other processes, which poll, out for seconds."""
+        self._turns += 1
+        if self._turns % _TURNS_IN_A_ROW == 0:
+            with self._lock:
+                time.sleep(_RETRY_SECONDS)
 
     def _patiently(self, con: sqlite3.Connection, *statements: str) -> None:
         """Begins what others may be in the way of. SQLite's own way of waiting sleeps ever longer, so that whoever has waited
         longest comes last: under load that is seconds, where this is milliseconds. Nor does it wait when many open a new file.
         """
-        deadline = time.monotonic() + self._timeout_seconds
+        began = time.monotonic()
+        deadline = began + self._timeout_seconds
         while True:
             try:
                 for statement in statements:
@@ -157,7 +173,9 @@ class LedgerFile:
                     con.execute("ROLLBACK")
                 if not _is(e, _BUSY) or time.monotonic() > deadline:
                     raise
-                time.sleep(_RETRY_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - spreads the waiters, guards nothing
+                # Who has waited longer looks more often.
+                impatience = 1 + _IMPATIENCE * (time.monotonic() - began)
+                time.sleep(_RETRY_SECONDS * random.uniform(0.5, 1.5) / impatience)  # noqa: S311 - spreads the waiters, guards nothing
             else:
                 return
 
