@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import random
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -38,14 +38,12 @@ def main() -> None:
     place, threads, limit, call, hold, log = sys.argv[1:]
     ledger = open_ledger(place)
     note = os.open(Path(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    workers = [
-        threading.Thread(target=spend, args=(ledger, float(limit), float(call), float(hold), note))
-        for _ in range(int(threads))
-    ]
+    # A pool tells of a thread that a locked ledger ended; a bare thread would end in silence, and this process in success.
+    with ThreadPoolExecutor(int(threads)) as pool:
+        given = (ledger, float(limit), float(call), float(hold), note)
+        workers = [pool.submit(spend, *given) for _ in range(int(threads))]
     for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+        worker.result()
     ledger.close()
 
 

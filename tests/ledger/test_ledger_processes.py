@@ -49,8 +49,7 @@ def test_the_limit_holds_nothing_is_lost_and_the_dead_keep_nothing(place: str, t
     noted = [sum(map(int, log.read_text().split())) for log in logs]
     # A killed thread may have settled its last call without having noted it.
     assert sum(noted) <= spent.settled_nanos <= sum(noted) + KILLED * THREADS * CALL * 1e9
-    # One that comes late may find the day full of others' holds until it gives up.
-    assert sum(n > 0 for n in noted) >= PROCESSES // 2
+    assert min(noted) > 0
 
 
 def test_of_many_who_answer_or_take_at_once_one_does(place: str, clock: Clock) -> None:
