@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import orjson
 
-from instrument import sameness
 from instrument import semconv as sc
+from instrument.content import keys_of, without
 from instrument.otlp import Event, ResourceSpans, Scope, ScopeSpans, Span, Status, TracesData, attributes
 
 _START_NS: Final = 1_790_000_000_000_000_000
@@ -61,6 +61,8 @@ class Dialect:
     agent: Callable[[Speaking], dict[str, Any]]
     model: Callable[[Speaking, Calling], dict[str, Any]]
     tool: Callable[[str, Any], dict[str, Any]] | None
+    quotes: bool = True
+    """Whether it writes the words of errors."""
 
 
 def render(runs: Sequence[Speaking], dialect: str, seed: str) -> TracesData:
@@ -80,7 +82,7 @@ def _spans(run: Speaking, seed: str, number: int, words: Dialect) -> list[Span]:
         answered = at + _ns(calling.seconds)
         facts = words.model(replace(run, declared=calling.declared), calling)
         own = _id(8, seed, number, place)
-        status, events = _flag(calling.error)
+        status, events = _flag(calling.error, words)
         out.append(
             _span(
                 trace,
@@ -98,13 +100,13 @@ def _spans(run: Speaking, seed: str, number: int, words: Dialect) -> list[Span]:
             if words.tool is None or not call.ran:
                 continue
             begins = answered + (position + 1) * 1_000_000
-            status, events = _flag((call.error, str(call.result)) if call.error else None)
+            status, events = _flag((call.error, str(call.result)) if call.error else None, words)
             facts = words.tool(call_id, call)
             if call.seconds is None:
                 facts = {**facts, sc.PENDING: True}
             if call.rejected:
                 # As our own runner writes it, whoever recorded the rest of the run.
-                status, facts = Status(2, str(call.result)), {**facts, sc.REJECTED: call.rejected}
+                status, facts = Status(2, str(call.result) if words.quotes else ""), {**facts, sc.REJECTED: call.rejected}
             out.append(
                 _span(
                     trace,
@@ -154,9 +156,11 @@ def _ns(seconds: float) -> int:
     return round(seconds * 1_000_000_000)
 
 
-def _flag(error: tuple[str, str] | None) -> tuple[Status | None, list[Event]]:
+def _flag(error: tuple[str, str] | None, words: Dialect) -> tuple[Status | None, list[Event]]:
     if error is None:
         return None, []
+    if not words.quotes:
+        return Status(2), [Event("exception", 0, attributes({"exception.type": error[0]}))]
     return Status(2, error[1]), [
         Event("exception", 0, attributes({"exception.type": error[0], "exception.message": error[1]}))
     ]
@@ -380,41 +384,19 @@ def _tl_tool(_: str, call: Any) -> dict[str, Any]:
 
 
 def _hashed_model(run: Speaking, calling: Calling) -> dict[str, Any]:
-    words = "".join(p["content"] for p in (calling.answer or {"parts": []})["parts"] if p["type"] == "text")
-    asked = [
-        [i, c.name, _hex(sameness.call_key(c.name, c.arguments)), _hex(sameness.loose_call_key(c.name, c.arguments))]
-        for i, c in calling.calls
-    ]
-    return {
-        **_request(calling),
-        **_usage(calling),
-        sc.CONTENT_MODE: "hashed",
-        sc.OUTPUT_KEY: _hex(sameness.output_key(words)),
-        sc.LOOSE_OUTPUT_KEY: _hex(sameness.loose_output_key(words)),
-        sc.OUTPUT_CHARS: len(words),
-        sc.REQUESTED_TOOLS: _json(asked),
-        sc.DECLARED_TOOLS: None if run.declared is None else _json(run.declared),
-    }
+    keys = keys_of(_model(run, calling), failed=calling.error is not None, error_type=None, message=None)
+    return {**_request(calling), **_usage(calling), **keys, sc.CONTENT_MODE: "hashed"}
 
 
 def _hashed_tool(call_id: str, call: Any) -> dict[str, Any]:
-    failed = bool(call.error or call.rejected) or sameness.says_error(call.result)
+    # What the runner hands back to the model is recorded as the result, whether it is an error or not.
+    facts = {**_tool(call_id, call), sc.TOOL_RESULT: _json(call.result)}
+    failed = bool(call.error or call.rejected)
     return {
-        sc.OPERATION: sc.EXECUTE_TOOL,
-        sc.TOOL_NAME: call.name,
-        sc.TOOL_CALL_ID: call_id,
+        **without(facts),
+        **keys_of(facts, failed=failed, error_type=call.error, message=str(call.result) if failed else None),
         sc.CONTENT_MODE: "hashed",
-        sc.CALL_KEY: _hex(sameness.call_key(call.name, call.arguments)),
-        sc.LOOSE_CALL_KEY: _hex(sameness.loose_call_key(call.name, call.arguments)),
-        sc.RESULT_KEY: _hex(sameness.result_key(call.result)),
-        sc.RESULT_CHARS: len(sameness.result_text(call.result) or ""),
-        sc.FAILURE_KIND: sameness.failure_kind(call.error, call.result) if failed else None,
-        sc.ERROR_TYPE: call.error,
     }
-
-
-def _hex(key: int | None) -> str | None:
-    return None if key is None else f"{key:016x}"
 
 
 DIALECTS: Final[dict[str, Dialect]] = {
@@ -424,6 +406,6 @@ DIALECTS: Final[dict[str, Dialect]] = {
     "openinference": Dialect("openinference.instrumentation.anthropic", _oi_agent, _oi_model, _oi_tool),
     "openllmetry": Dialect("opentelemetry.instrumentation.anthropic", _tl_agent, _model, _tl_tool),
     "messages_only": Dialect("opentelemetry.instrumentation.genai.anthropic", _agent, _model, None),
-    "hashed": Dialect(sc.SCOPE, _agent, _hashed_model, _hashed_tool),
+    "hashed": Dialect(sc.SCOPE, _agent, _hashed_model, _hashed_tool, quotes=False),
 }
 """Who writes how. `messages_only` has no tool spans: calls and results are known from the messages alone."""

@@ -15,13 +15,18 @@ from analyzer.commands import (
     calibrate,
     check,
     checklist,
+    convert,
     demo,
     detectors,
     diff,
     exits,
+    export,
     load,
+    metrics,
+    outcome,
     replay,
     reviews,
+    serve,
 )
 from analyzer.report.clean import one_line
 from instrument.errors import FlyballError
@@ -35,7 +40,24 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--version", action="version", version=f"flyball {metadata.version('flyball')}")
     commands = whole.add_subparsers(metavar="COMMAND", required=True)
-    for command in (check, load, detectors, replay, calibrate, diff, checklist, app, demo, alerts, reviews):
+    for command in (
+        check,
+        load,
+        detectors,
+        replay,
+        calibrate,
+        outcome,
+        diff,
+        checklist,
+        app,
+        demo,
+        alerts,
+        metrics,
+        reviews,
+        serve,
+        convert,
+        export,
+    ):
         command.register(commands)
     return whole
 

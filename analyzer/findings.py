@@ -130,6 +130,12 @@ class Totals:
     model_calls: int = 0
     duplicate_model_calls: int = 0
     """Further reports of a model call that was already counted."""
+    duplicate_calls: int = 0
+    """The same with those of tool calls."""
+    duplicate_tokens: int = 0
+    """Input and output tokens that the further reports hold: what a sum over all spans would count again."""
+    duplicate_cost_usd: float | None = None
+    """What those tokens cost; None where no further report has a price."""
     tool_calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0

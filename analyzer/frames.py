@@ -7,7 +7,7 @@ store, so that a neighbouring row is the neighbouring call and no detector needs
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Final
 
@@ -15,8 +15,9 @@ import duckdb
 import numpy as np
 import polars as pl
 
-PARTITION_SPANS: Final = 1_000_000
-"""Spans judged at a time: enough to keep two cores busy, little enough that six detectors stay below a gigabyte."""
+PARTITION_SPANS: Final = 2_000_000
+"""Spans judged at a time: so many that what a partition costs whatever its size (nearly a second) hardly counts, and few enough that all
+detectors stay below two gigabytes where DuckDB itself is held to one."""
 
 # The first request after the action brings it to the model.
 _TOLD_BY_GUARDS: Final = """
@@ -27,6 +28,32 @@ WITH acts AS (
 SELECT acts.run_key, calls.step
 FROM acts ASOF JOIN (FROM spans WHERE kind = 'model' AND run_key IN (SELECT run_key FROM acts)) calls
     ON acts.run_key = calls.run_key AND acts.at_ns <= calls.start_ns
+"""
+
+# Arguments as `tool_texts` tells them, in steps of which each reads only what the one before left open.
+_CALLS: Final = """
+SELECT run_key, step, span_key, hash(trace_id, tool_call_id) AS asked FROM spans WHERE rowid IN (SELECT rowid FROM spans WHERE kind = 'tool'
+    AND run_key IN (SELECT run_key FROM wanted) AND (run_key, step) IN (SELECT (run_key, step) FROM wanted))
+"""
+_OWN: Final = (
+    "SELECT span_key, arguments FROM contents WHERE span_key IN (SELECT span_key FROM wanted) AND arguments IS NOT NULL"
+)
+_REQUESTS: Final = """
+SELECT hash(trace_id, tool_call_id) AS asked, rowid AS request FROM tool_requests
+WHERE arguments IS NOT NULL AND trace_id IS NOT NULL AND tool_call_id IS NOT NULL
+"""
+_REQUESTED: Final = (
+    "SELECT rowid AS request, arguments AS requested FROM tool_requests WHERE rowid IN (SELECT request FROM wanted)"
+)
+
+# Where keys stand for messages: what the user said last, when it is new.
+_HASHED_QUESTIONS: Final = """
+WITH asked AS MATERIALIZED (
+    SELECT run_key, min(step) AS step FROM spans
+    WHERE kind = 'model' AND asked_key IS NOT NULL AND duplicate_of IS NULL AND {span} AND run_key IN (SELECT run_key FROM wanted_runs)
+    GROUP BY run_key, asked_key
+)
+SELECT run_key, step FROM asked WHERE step > (SELECT min(step) FROM asked AS a WHERE a.run_key = asked.run_key)
 """
 
 Views = Mapping[str, frozenset[str]]
@@ -45,11 +72,20 @@ class Frames:
         self._views = views
         self.span = f"run_key BETWEEN {first_run} AND {last_run}"
         """These runs, as a condition in SQL over `spans`."""
+        self._asked: dict[str, pl.DataFrame] = {}
+        self._made: dict[str, tuple[pl.Series, pl.DataFrame]] = {}
 
     @classmethod
     def all_of(cls, con: duckdb.DuckDBPyConnection) -> Frames:
         """Every run of the store at once, to ask about a few of them."""
         return cls(con, {}, -(2**31), 2**31 - 1)
+
+    @classmethod
+    def of(cls, con: duckdb.DuckDBPyConnection, runs: pl.Series) -> Frames:
+        """Just the runs numbered in `runs`, a few hundred at most."""
+        some = cls.all_of(con)
+        some.span = f"run_key IN ({', '.join(str(int(key)) for key in runs) or 'NULL'})"
+        return some
 
     @cached_property
     def tool_calls(self) -> pl.DataFrame:
@@ -140,29 +176,76 @@ class Frames:
         """`calls` (with `run_key`, `step`) with their `arguments` and `result`, as their spans or the messages around them tell."""
         if calls.is_empty():
             return calls.with_columns(pl.lit(None, pl.String).alias(text) for text in texts)
+        places = calls.select("run_key", "step").unique()
         chosen = ", ".join(("run_key", "step", *texts))
-        told = self.ask(f"SELECT {chosen} FROM tool_texts('wanted')", wanted=calls.select("run_key", "step").unique())
+        told = (
+            self._arguments(places)
+            if list(texts) == ["arguments"]
+            else self.ask(f"SELECT {chosen} FROM tool_texts('wanted')", wanted=places)
+        )
         return calls.join(told, on=["run_key", "step"], how="left", maintain_order="left")
+
+    def _arguments(self, places: pl.DataFrame) -> pl.DataFrame:
+        calls = self.ask(_CALLS, wanted=places)
+        own = self.ask(_OWN, wanted=calls.select("span_key").drop_nulls())
+        told = calls.join(own, on="span_key", how="left")
+        open_ = told.filter(pl.col("arguments").is_null())
+        if open_.is_empty():
+            return told.drop("span_key", "asked")
+        requests = open_.select("asked").unique().join(self._requests, on="asked")
+        requests = requests.join(self.ask(_REQUESTED, wanted=requests), on="request").select("asked", "requested")
+        return told.join(requests, on="asked", how="left").select(
+            "run_key", "step", arguments=pl.coalesce("arguments", "requested")
+        )
+
+    @cached_property
+    def _requests(self) -> pl.DataFrame:
+        """One row is one request for a tool call that tells its arguments: the row it lies in, by a hash of what names the call."""
+        return self.ask(_REQUESTS)
+
+    def once(self, what: str, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+        """What `make` gives, made for the first who asks."""
+        if what not in self._asked:
+            self._asked[what] = make()
+        return self._asked[what]
+
+    def by_run(self, what: str, runs: pl.Series, make: Callable[[pl.Series], pl.DataFrame]) -> pl.DataFrame:
+        """`make(runs)`, ordered by run and step, where a row tells of its own run alone: `what` is made once for each run."""
+        wanted = runs.unique()
+        done, rows = self._made.get(what, (wanted.clear(), pl.DataFrame()))
+        new = wanted.filter(~wanted.is_in(done.implode()))
+        if len(new) or what not in self._made:
+            made = make(new)
+            rows = in_order(pl.concat([rows, made])) if len(done) else made
+            self._made[what] = pl.concat([done, new]), rows
+        return rows.filter(pl.col("run_key").is_in(wanted.implode()))
 
     def questions(self, runs: pl.Series) -> pl.DataFrame:
         """One row is a message of the user that a run's model saw for the first time at `step`, later than in its first request.
 
         What a guard said in the user's place is not the user's.
         """
+        return self.by_run("questions", runs, self._questions)
+
+    def _questions(self, runs: pl.Series) -> pl.DataFrame:
         # New messages stand at the end of a request, so the last few are enough, and a long run stays linear.
         new = self._ask(
             # MATERIALIZED: see `detectors.context_growth.filling`.
-            "WITH seen AS MATERIALIZED (SELECT run_key, min(step) AS step, message_key FROM (SELECT run_key, step, "
-            "unnest(input_keys[-8:]) AS message_key "
-            f"FROM spans JOIN contents USING (span_key) WHERE kind = 'model' AND {_COUNTED} AND {self.span} AND "
-            f"run_key IN (SELECT run_key FROM wanted_runs)) "
-            "GROUP BY run_key, message_key) "
-            "SELECT DISTINCT run_key, step FROM seen JOIN messages USING (message_key) WHERE role = 'user' AND "
-            # The types of its own parts: a tool's result may hold texts too.
-            "list_contains(json_extract_string(body, '$.parts[*].type'), 'text') "
+            f"WITH calls AS MATERIALIZED (SELECT run_key, step, span_key FROM spans WHERE kind = 'model' AND {_COUNTED} "
+            f"AND {self.span} AND run_key IN (SELECT run_key FROM wanted_runs)), "
+            "held AS MATERIALIZED (SELECT span_key, unnest(input_keys[-8:]) AS message_key FROM contents "
+            "WHERE span_key IN (SELECT span_key FROM calls)), "
+            "seen AS MATERIALIZED (SELECT run_key, min(step) AS step, message_key FROM calls JOIN held USING (span_key) "
+            "GROUP BY run_key, message_key), "
+            # The types of its own parts: a tool's result may hold texts too. Row numbers first, as in `tool_texts`.
+            "spoken AS MATERIALIZED (SELECT message_key FROM messages WHERE rowid IN (SELECT rowid FROM messages WHERE role = 'user' "
+            "AND message_key IN (SELECT message_key FROM seen)) "
+            "AND list_contains(json_extract_string(body, '$.parts[*].type'), 'text')) "
+            "SELECT DISTINCT run_key, step FROM seen WHERE message_key IN (SELECT message_key FROM spoken) "
             "AND step > (SELECT min(step) FROM seen AS s WHERE s.run_key = seen.run_key)",
             runs,
         )
+        new = pl.concat([new, self._ask(_HASHED_QUESTIONS.format(span=self.span), runs)])
         return new.join(self._ask(_TOLD_BY_GUARDS, runs), on=["run_key", "step"], how="anti").sort("run_key", "step")
 
     def ask(self, sql: str, **tables: pl.DataFrame) -> pl.DataFrame:
@@ -178,7 +261,8 @@ class Frames:
 
     def _ask(self, sql: str, runs: pl.Series | None) -> pl.DataFrame:
         if runs is None:
-            return self.ask(sql)
+            # Several detectors begin with the same few rows.
+            return self.once(sql, lambda: self.ask(sql))
         if runs.is_empty():
             return self.ask(f"FROM ({sql}) LIMIT 0", wanted_runs=pl.DataFrame({"run_key": runs}))
         if "wanted_runs" not in sql:

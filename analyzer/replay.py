@@ -12,23 +12,28 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import duckdb
-import orjson
 import polars as pl
 
 from analyzer.detectors.changes import effects
 from analyzer.detectors.unknown_tool.unknown import UNKNOWN
 from analyzer.frames import Frames, in_order, partitions
-from analyzer.outcomes import succeeded
+from analyzer.holds import COLUMNS as HELD_COLUMNS
+from analyzer.holds import needed_limit_usd, spent_below_usd
+from analyzer.outcomes import kept, succeeded
 from instrument.effects import Effect
 from instrument.guards.facts import Action, Answer, Call, Intervention, Outcome
 from instrument.guards.panel import Panel
 from instrument.policy import Guards, InvalidArguments, Loops, Policy, Stuck, ToolErrors, UnknownTools
+from instrument.prices import Prices
 
 _PARTITION_SPANS: Final = 200_000
 """Spans replayed at a time; their steps lie in memory one by one."""
-_EMPTY: Final[tuple[Any, ...]] = (None, "", [], {})
+_LEAST_TURN_NS: Final = 1_000_000
+"""No model answers faster: shorter times were put there by a reader, because the file had none."""
+_CHECKPOINT: Final = "loops.checkpoint_calls"
 _RUNS: Final = """
-SELECT s.run_key, s.run_id, s.trace_id, any_value(s.agent_name) AS agent_name, min(s.start_ns) AS start_ns, max(s.end_ns) AS end_ns,
+SELECT s.run_key, s.run_id, s.trace_id, any_value(s.conversation_id) AS conversation_id, any_value(s.agent_name) AS agent_name,
+    min(s.start_ns) AS start_ns, max(s.end_ns) AS end_ns,
     sum(s.cost_usd) FILTER (s.kind = 'model' AND s.duplicate_of IS NULL) AS cost_usd,
     coalesce(any_value(a.attributes['flyball.outcome']::VARCHAR), any_value(g.status)) AS outcome
 FROM spans s LEFT JOIN attribute_sets a ON s.kind = 'agent' AND a.attributes_key = s.attributes_key
@@ -72,7 +77,13 @@ class Reached:
     run_id: str
     agent_name: str | None
     values: Mapping[str, float]
+    """Dollars and seconds only where they are known. Where prices are, those of `cost.run_limit_usd` are what a live run would have
+    had to have left before each request, and not only what was spent."""
     succeeded: bool | None
+    cost_usd: float | None = None
+    """As recorded, with its sub-agents; None where nothing was priced."""
+    holds_known: bool = False
+    """Whether the value of `cost.run_limit_usd` is what a live run needs, and not only what was spent."""
 
 
 WATCHFUL: Final = Policy(
@@ -85,7 +96,7 @@ WATCHFUL: Final = Policy(
         cycle_error_repeats=2,
         near_repeats=2,
         near_error_repeats=2,
-        checkpoint_calls=10**9,
+        checkpoint_calls=1,
     ),
     unknown_tools=UnknownTools(calls=1, error_calls=1),
     invalid_arguments=InvalidArguments(calls=1, error_calls=1),
@@ -103,20 +114,50 @@ WATCHFUL: Final = Policy(
 def replay(
     con: duckdb.DuckDBPyConnection, policy: Policy, outcomes: Mapping[str, bool] | None = None
 ) -> tuple[Replayed, ...]:
-    """Every run of the store under `policy`, in order. `outcomes` (run id or trace id to success) go before what is recorded."""
+    """Every run of the store under `policy`, in order.
+
+    `outcomes` (run, trace or conversation id to success) go before those that the store was told (`flyball outcome`), and these before
+    what was recorded.
+    """
     found: list[Replayed] = []
+    told = kept(con) | dict(outcomes or {})
     for frames in partitions(con, {}, _PARTITION_SPANS):
-        found.extend(_partition(frames, policy, outcomes or {}))
+        found.extend(_partition(frames, policy, told))
     return tuple(found)
 
 
-def reached(con: duckdb.DuckDBPyConnection, outcomes: Mapping[str, bool] | None = None) -> tuple[Reached, ...]:
-    """How far every run of the store went in everything that a policy counts, whatever its policy was."""
+def reached(
+    con: duckdb.DuckDBPyConnection,
+    outcomes: Mapping[str, bool] | None = None,
+    prices: Prices | None = None,
+    base: Policy | None = None,
+) -> tuple[Reached, ...]:
+    """How far every run of the store went in everything that a policy counts, whatever its policy was.
+
+    `prices` and `base`, the policy that the runs are to have, say what would have been held for requests (`analyzer.holds`).
+    """
     found: list[Reached] = []
+    told, below = kept(con) | dict(outcomes or {}), spent_below_usd(con)
     for frames in partitions(con, {}, _PARTITION_SPANS):
         for run, play in _plays(frames, WATCHFUL):
-            found.append(play.reached(succeeded_or(run, outcomes or {})))
+            needed = None if prices is None else needed_limit_usd(play.models, prices, base or WATCHFUL)
+            found.append(play.reached(succeeded_or(run, told), needed, below.get(run["run_key"], 0.0)))
     return tuple(found)
+
+
+def spoken(frames: Frames, policy: Policy) -> Iterator[tuple[int, int, Intervention]]:
+    """What guards under `policy` say of the runs of `frames`: number of the run, when in nanoseconds since 1970, and what."""
+    for run, play in _plays(frames, policy):
+        yield from ((run["run_key"], at_ns, act) for at_ns, act in play.spoken())
+
+
+def outcomes_of_runs(con: duckdb.DuckDBPyConnection) -> dict[str, bool | None]:
+    """Run id -> how it ended, of every run with steps; None where nobody says."""
+    told, found = kept(con), dict[str, bool | None]()
+    for frames in partitions(con, {}, _PARTITION_SPANS):
+        for run in frames.ask(_RUNS.format(where=frames.span)).sort("run_key").iter_rows(named=True):
+            found[run["run_id"]] = succeeded_or(run, told)
+    return found
 
 
 def _partition(frames: Frames, policy: Policy, outcomes: Mapping[str, bool]) -> Iterator[Replayed]:
@@ -147,14 +188,13 @@ def _steps(frames: Frames) -> pl.DataFrame:
             "failed",
             "failure_kind",
             "rejected",
+            "null_input",
             f"unknown: {UNKNOWN}",
             "start_ns",
             "end_ns",
         ]
     )
     calls = effects(frames, calls)
-    told = frames.said(calls.select("run_key", "step", "span_key"), ["arguments"])
-    calls = calls.with_columns(null_input=pl.Series([_is_null(a) for a in told["arguments"]], dtype=pl.Boolean))
     models = frames.rows(
         "kind = 'model'",
         [
@@ -168,6 +208,7 @@ def _steps(frames: Frames) -> pl.DataFrame:
             "cost_usd",
             "tokens: input_tokens + output_tokens",
             "billed: NOT coalesce(failed, false)",
+            *HELD_COLUMNS,
         ],
     )
     asked = frames.questions(calls["run_key"].unique()).select("run_key", "step", kind=pl.lit("user"))
@@ -215,25 +256,48 @@ class _Play:
             succeeded,
         )
 
-    def reached(self, succeeded: bool | None) -> Reached:
-        """Plays all of it, and keeps the largest value that each setting saw."""
+    @property
+    def models(self) -> list[Mapping[str, Any]]:
+        """Its model calls, in order."""
+        return [r for r in self._rows if r["kind"] == "model"]
+
+    def reached(self, succeeded: bool | None, needed_usd: float | None, below_usd: float) -> Reached:
+        """Plays all of it, and keeps the largest value that each setting saw. `needed_usd`: the limit it would have needed by itself, if
+        known; `below_usd`: what its sub-agents cost.
+        """
         values: dict[str, float] = {}
         for turn in _turns(self._rows):
             if any(r["kind"] == "user" for r in turn):
                 self._panel.heard()
             self._turn(next((r for r in turn if r["kind"] == "model"), None), [r for r in turn if r["kind"] == "tool"])
         for act in self._acts:
-            if act.setting and act.value is not None:
+            if act.setting and act.value is not None and act.setting != _CHECKPOINT:
                 values[act.setting] = max(values.get(act.setting, 0.0), act.value)
-        models = [r for r in self._rows if r["kind"] == "model"]
+        values[_CHECKPOINT] = float(
+            _longest(act.action is Action.STOP for act in self._acts if act.setting == _CHECKPOINT)
+        )
         began, end = self._run["start_ns"], self._run["end_ns"]
-        values["loops.turns"] = float(len(models))
+        values["loops.turns"] = float(len(self.models))
         values["loops.tool_calls"] = float(self._tool_calls)
-        if began is not None and end is not None:
+        if began is not None and end is not None and end - began >= _LEAST_TURN_NS * len(self.models):
             values["loops.run_seconds"] = (end - began) * 1e-9
-        if self._run["cost_usd"] is not None:
-            values["cost.run_limit_usd"] = self._run["cost_usd"]
-        return Reached(self._run["run_id"], self._run["agent_name"], values, succeeded)
+        cost = self._run["cost_usd"]
+        if cost is not None or needed_usd is not None or below_usd:
+            values["cost.run_limit_usd"] = max(cost or 0.0, needed_usd or 0.0) + below_usd
+        spent = None if cost is None and not below_usd else (cost or 0.0) + below_usd
+        return Reached(self._run["run_id"], self._run["agent_name"], values, succeeded, spent, needed_usd is not None)
+
+    def spoken(self) -> Iterator[tuple[int, Intervention]]:
+        """What the guards say of all of it, each with when, in nanoseconds since 1970; steps whose time nobody knows are left out."""
+        for turn in _turns(self._rows):
+            if any(r["kind"] == "user" for r in turn):
+                self._panel.heard()
+            said = len(self._acts)
+            self._turn(next((r for r in turn if r["kind"] == "model"), None), [r for r in turn if r["kind"] == "tool"])
+            ends = [r["end_ns"] or r["start_ns"] for r in turn if r["kind"] != "user"]
+            at_ns = max((end for end in ends if end is not None), default=None)
+            if at_ns is not None:
+                yield from ((at_ns, act) for act in self._acts[said:])
 
     def _stopped(self) -> Intervention | None:
         for turn in _turns(self._rows):
@@ -335,6 +399,15 @@ def _turns(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]
         yield turn
 
 
+def _longest(told: Iterable[bool]) -> int:
+    """Length of the longest stretch of True."""
+    most = now = 0
+    for true in told:
+        now = now + 1 if true else 0
+        most = max(most, now)
+    return most
+
+
 def _call(row: Mapping[str, Any]) -> Call:
     return Call(
         row["turn"],
@@ -355,17 +428,6 @@ def _reason(verdict: Intervention | None) -> str:
     return guard if guard in ("unknown_tool", "invalid_arguments") else "blocked"
 
 
-def _is_null(arguments: str | None) -> bool:
-    """As `instrument.runner.validation.is_null_input`, for recorded arguments."""
-    if not arguments or len(arguments) > 2_000 or arguments[:1] != "{":
-        return False
-    try:
-        given = orjson.loads(arguments)
-    except ValueError:
-        return False
-    return isinstance(given, dict) and bool(given) and all(value in _EMPTY for value in given.values())
-
-
 def _seconds(ns: int | None) -> float:
     return 0.0 if ns is None else ns * 1e-9
 
@@ -377,7 +439,6 @@ def _sum(values: Iterable[Any]) -> Any:
 
 def succeeded_or(run: Mapping[str, Any], outcomes: Mapping[str, bool]) -> bool | None:
     """How a run ended: as `outcomes` says, else as it is recorded."""
-    told = outcomes.get(run["run_id"], outcomes.get(run["trace_id"]))
-    if told is not None:
-        return told
-    return succeeded(run["outcome"])
+    named = (outcomes.get(run[name]) for name in ("run_id", "trace_id", "conversation_id") if run[name] is not None)
+    told = next((one for one in named if one is not None), None)
+    return succeeded(run["outcome"]) if told is None else told

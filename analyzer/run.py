@@ -15,13 +15,16 @@ from typing import Any, Final
 import duckdb
 import polars as pl
 
+from analyzer import confidence
+from analyzer.absorbing import absorbed
+from analyzer.confidence import Doubts
 from analyzer.detectors import chosen
 from analyzer.detectors.detector import LABELS, SAID, SAID_CHARS, Detector, Sight
 from analyzer.findings import Finding, Outcome, Report, Severity, State
 from analyzer.frames import PARTITION_SPANS, Frames, columns_of, partitions
 from analyzer.guarding import actions_of, guarded_runs, stops_of
 from analyzer.totals import issues_of, lost_share, totals_of
-from analyzer.waste import Waste, spent_in
+from analyzer.waste import OWN, Waste, wasted
 from instrument.policy import Policy
 
 SPAN_IDS_SHOWN: Final = 100
@@ -38,7 +41,7 @@ class Partition:
     """One row per run, as `Frames.runs`; empty where no detector compares runs."""
     sights: dict[str, Sight]
     useless: pl.DataFrame
-    """One row is one turn (`run_key`, `turn`) that at least one finding calls useless, with what it cost."""
+    """One row is one turn (`run_key`, `turn`) of which at least one finding calls something wasted, with what that was."""
 
 
 def judge(
@@ -62,8 +65,6 @@ def judge(
     compared = compare_runs(con, [p.summaries for p in parts], policy, detectors)
     trust = 1 - lost_share(con)
     findings = [f for part in (*parts, compared) for f in part.findings]
-    if trust < 1:
-        findings = [replace(f, confidence=round(f.confidence * trust, 3)) for f in findings]
     guarded, actions = guarded_runs(con), actions_of(con)
     stops = stops_of(guarded)
     totals = totals_of(con, [p.useless for p in parts])
@@ -79,7 +80,7 @@ def judge(
 
 def judge_runs(frames: Frames, policy: Policy, detectors: Sequence[Detector]) -> Partition:
     """The first half: what each run says by itself."""
-    patterns = [(d, d.find(frames, policy)) for d in detectors if d.find is not None]
+    patterns = absorbed([(d, d.find(frames, policy)) for d in detectors if d.find is not None])
     findings, useless = _findings(frames, patterns)
     compares = any(d.compare is not None for d in detectors)
     return Partition(
@@ -113,25 +114,30 @@ def _findings(
     found = [_numbered(d, rows) for d, rows in patterns if len(rows)]
     if not found:
         return (), pl.DataFrame()
-    common = pl.concat([rows.select("run_key", "steps", "useless_turns", "talks") for _, rows in found])
+    common = pl.concat(
+        [rows.select("run_key", "steps", "useless_turns", "own_waste", "talks", "hears") for _, rows in found]
+    )
     common = common.with_row_index("pattern")
     labels = _labels(frames, common)
-    turns = common.select("pattern", "run_key", turn="useless_turns").explode("turn").drop_nulls()
-    spent = spent_in(frames, turns.select("run_key", "turn").unique())
-    waste = Waste.by_pattern(turns, spent)
+    waste, useless = wasted(frames, common)
+    doubts = Doubts(frames, common["run_key"])
     findings: list[Finding] = []
     for detector, rows in found:
         for row in rows.iter_rows(named=True):
-            findings.append(_finding(detector, row, labels[len(findings)], waste.get(len(findings))))
-    return tuple(findings), spent
+            label = labels[len(findings)]
+            sure = round(row["confidence"] * doubts.left(detector.slug, label), 3)
+            findings.append(_finding(detector, {**row, "confidence": sure}, label, waste.get(len(findings))))
+    return tuple(findings), useless
 
 
 def _numbered(detector: Detector, rows: pl.DataFrame) -> tuple[Detector, pl.DataFrame]:
-    claims = pl.col("useless_turns") if "useless_turns" in rows.columns else pl.lit(None)
+    claims, own = (pl.col(c) if c in rows.columns else pl.lit(None) for c in ("useless_turns", "own_waste"))
     return detector, rows.with_columns(
         pl.col("steps").cast(pl.List(pl.Int32)),
         useless_turns=claims.cast(pl.List(pl.Int32)),
+        own_waste=own.cast(OWN),
         talks=pl.lit(any(name in SAID for name in detector.evidence)),
+        hears=pl.lit("result" in detector.evidence),
     )
 
 
@@ -141,11 +147,14 @@ def _labels(frames: Frames, patterns: pl.DataFrame) -> list[dict[str, Any]]:
     shown = pl.when(steps.list.len() > SPAN_IDS_SHOWN).then(
         pl.concat_list(steps.list.head(SPAN_IDS_SHOWN - 1), steps.list.last())
     )
-    spans = patterns.select("pattern", "run_key", "talks", step=shown.otherwise(steps)).explode("step")
+    spans = patterns.select("pattern", "run_key", "talks", "hears", step=shown.otherwise(steps)).explode("step")
     texts = [f"{name}: {sql}" for name, sql in LABELS.items()]
-    told = frames.at(spans, [*_IDENTITY, *texts]).group_by("pattern", maintain_order=True)
-    first = told.agg(pl.exclude("span_id").first(), pl.col("span_id").first(), span_ids="span_id")
-    said = frames.said(first.filter("talks")).select("pattern", pl.col(*SAID).str.head(SAID_CHARS))
+    told = frames.at(spans, [*_IDENTITY, *texts, *confidence.COLUMNS]).group_by("pattern", maintain_order=True)
+    first = told.agg(pl.exclude("span_id").first(), pl.col("span_id").first(), *confidence.SHARES, span_ids="span_id")
+    # Results lie far afield, and few findings show them.
+    asked = frames.said(first.filter(pl.col("talks") & ~pl.col("hears")), ["arguments"])
+    said = pl.concat([asked, frames.said(first.filter("hears"))], how="diagonal")
+    said = said.select("pattern", pl.col(*SAID).str.head(SAID_CHARS))
     facts = first.join(said, on="pattern", how="left", maintain_order="left")
     return list(facts.iter_rows(named=True))
 

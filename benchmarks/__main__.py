@@ -11,7 +11,17 @@ from importlib import metadata
 from pathlib import Path
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-BENCHMARKS = ("recording", "recording 15 20", "importing", "detectors", "guards", "ledger", "estimates", "app")
+BENCHMARKS = (
+    "recording",
+    "recording 15 20",
+    "importing",
+    "detectors",
+    "guards",
+    "ledger",
+    "estimates",
+    "app",
+    "serving",
+)
 
 
 def main() -> int:

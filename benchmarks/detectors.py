@@ -1,92 +1,48 @@
-"""The six first detectors against one scan of the columns they read.
+"""What judging costs, as ratios to one scan of the columns that the detectors read.
 
-    python benchmarks/detectors.py [--spans 1000000] [--db FILE]
+    python -m benchmarks.detectors [--spans 1000000] [--db FILE]
 
-Builds a database of generated runs (or takes the one given), then prints three times and their ratios: one aggregate
-over every column the detectors read, inside DuckDB (the floor); the same columns into Polars; the whole judgement. Peak
-memory is that of the judging process alone.
+Builds databases of generated runs (`benchmarks.generated_runs`) and measures each in a process of its own, so that peak memory is of the
+judging alone: the six first detectors, all of them, and how the cost of a span changes with the number of spans (a tenth of them is
+judged, too) and with the length of runs (one run of 100,000 steps beside as many spans in ordinary runs).
+
+Two floors are given. The first is one aggregate over the columns that detectors share (`Detector.reads`), inside DuckDB; the second one
+over everything that they look through in every row, with times, errors and arguments.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any, Final
 
 import duckdb
 
-from instrument.store.schema import MACROS, TABLES
+from benchmarks.generated_runs import FAILURES, ODDS, build
 
-ROUNDS = 5
+__all__ = ["build"]
 
-# Shaped like the recorded coding agents in the project's test data: some twenty turns a run, one or two tools a turn, a dozen tools, one
-# call in twenty-five failing. Of a hundred runs three loop, one fails the same way again and again, two fill their context and one is far
-# dearer than the rest; recorded runs have fewer findings.
-_ROWS = """
-INSERT INTO spans BY NAME
-WITH runs AS (
-    SELECT r, 6 + (hash(r) % 30)::INT AS turns, hash(r, 1) % 100 AS dice FROM range({runs}) t(r)
-), turns AS (
-    SELECT r, turns, dice, unnest(range(turns)) AS t FROM runs
-), calls AS (
-    SELECT r, 0 AS turn, 0 AS part, 'agent' AS kind, dice, turns FROM runs
-    UNION ALL SELECT r, t + 1, 1, 'model', dice, turns FROM turns
-    UNION ALL SELECT r, t + 1, 2, 'tool', dice, turns FROM turns WHERE t < turns - 1
-    UNION ALL SELECT r, t + 1, 3, 'tool', dice, turns FROM turns WHERE t < turns - 1 AND hash(r, t) % 3 = 0
-), placed AS (
-    SELECT *, row_number() OVER (PARTITION BY r ORDER BY turn, part) - 1 AS step,
-        dice < 3 AND turn BETWEEN 3 AND 12 AND part = 2 AS loops,
-        (dice = 4 AND turn > 4 OR hash(r, turn, part, 5) % 25 = 0) AND kind = 'tool' AS fails
-    FROM calls
+SIX: Final = ("error_cascade", "repeated_call", "context_growth", "unknown_tool", "repeated_output", "cost_outlier")
+GOAL_SIX, GOAL_ALL, GOAL_BYTES = 8, 25, 2_000_000_000
+LONG_TURNS: Final = 50_000
+_LOOKED_THROUGH: Final = (
+    "SELECT max(start_ns), max(end_ns), max(tool_name), max(declared), max(rejected), max(failure_kind), max(error_type), max(inferred) "
+    "FROM spans WHERE kind = 'tool' AND duplicate_of IS NULL",
+    "SELECT max(start_ns), max(end_ns), max(request_model), max(response_model), max(failure_kind), max(error_type), max(error_message), "
+    "max(finish_reason), max(retries), max(content_state) FROM spans WHERE kind = 'model' AND duplicate_of IS NULL",
+    "SELECT max(call_key), max(tool_name), max(arguments) FROM tool_requests",
 )
-SELECT (r * 100 + step)::BIGINT AS span_key, r::INT AS run_key, step::INT AS step, turn::INT AS turn,
-    printf('%016x', r * 1000) AS run_id, printf('%032x', r + 7) AS trace_id, printf('%016x', r * 1000 + step) AS span_id,
-    if(step = 0, NULL, printf('%016x', r * 1000)) AS parent_span_id, kind,
-    CASE kind WHEN 'agent' THEN 'invoke_agent coder' WHEN 'model' THEN 'chat claude-sonnet-4-5' ELSE 'execute_tool' END AS name,
-    'coder-' || (r % 3) AS agent_name,
-    1790000000000000000 + r * 1000000000 + turn * 3000000 + part * 1000000 AS start_ns,
-    1790000000000000000 + r * 1000000000 + turn * 3000000 + part * 1000000 + 900000 AS end_ns,
-    if(fails, 'error', 'unset') AS status, fails AS failed, false AS failure_inferred, if(fails, 'ToolError', NULL) AS error_type,
-    if(fails, 'ToolError: file … not found ' || if(dice = 4, 0, hash(r, step, 9) % 50), NULL) AS failure_kind,
-    if(kind = 'model', 'claude-sonnet-4-5', NULL) AS request_model,
-    if(kind = 'model', 'claude-sonnet-4-5-20250929', NULL) AS response_model,
-    if(kind = 'model', (2000 + turn * if(dice IN (10, 11), 6000, 1500))::BIGINT, NULL) AS input_tokens,
-    if(kind = 'model', (100 + hash(r, turn, 3) % 400)::BIGINT, NULL) AS output_tokens,
-    if(kind = 'model', 'complete', NULL) AS usage_state,
-    if(kind = 'model', 0.01 + turn * if(dice = 20, 0.05, 0.002), NULL) AS cost_usd,
-    if(kind = 'tool', (['read','grep','bash','edit','write','ls','fetch','search','test','plan','glob','ask'])[if(dice
-    = 4 OR loops, 1, 1 + hash(r, step) % 12)::INT], NULL)
-        AS tool_name,
-    if(kind = 'tool', 'toolu_' || r || '_' || step, NULL) AS tool_call_id, if(kind = 'tool', true, NULL) AS declared,
-    if(kind = 'tool', if(loops, hash(r, 'loop'), hash(r, step, 'call')), NULL) AS call_key,
-    if(kind = 'tool', if(loops, hash(r, 'same'), hash(r, step, 'result')), NULL) AS result_key,
-    if(kind = 'model', hash(r, turn, 'text'), NULL) AS output_key, if(kind = 'model', hash(r, turn, 'words'), NULL) AS loose_output_key,
-    if(kind = 'model', (20 + hash(r, turn, 4) % 500)::BIGINT, NULL) AS output_chars,
-    if(kind = 'model', 1, NULL) AS requested_calls, 'full' AS content_state, false AS inferred, 'anthropic-sdk' AS dialect, 1 AS source_key
-FROM placed ORDER BY run_key, step
-"""
-
-
-def build(path: Path, spans: int) -> None:
-    """A database of about `spans` spans at `path`."""
-    with duckdb.connect(str(path)) as con:
-        for table in (*TABLES, *MACROS):
-            con.execute(table.ddl)
-        con.execute(_ROWS.format(runs=max(1, round(spans / 48.5))))
-        con.execute(
-            "INSERT INTO contents BY NAME SELECT span_key, '{\"path\": \"/src/module_' || span_key || '.py\"}' AS arguments, "
-            "'contents of ' || span_key AS result FROM spans WHERE kind = 'tool'"
-        )
-        con.execute(
-            "INSERT INTO runs SELECT run_key, first(run_id), first(trace_id) FROM spans GROUP BY run_key ORDER BY run_key"
-        )
+"""What single detectors read of every row beside the shared columns."""
 
 
 def best(rounds: int, *works: Callable[[], object]) -> list[float]:
@@ -102,55 +58,104 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def measure(path: Path) -> None:
-    """Prints the times, their ratios and the peak memory of this process."""
-    from analyzer import frames
+def measure(path: Path, rounds: int) -> dict[str, Any]:
+    """Times, findings and the peak memory of this process."""
     from analyzer.detectors import DETECTORS
+    from analyzer.frames import columns_of, scans
     from analyzer.run import judge
 
     with duckdb.connect(str(path), read_only=True) as con:
-        (spans,) = con.execute("SELECT count(*) FROM spans").fetchone() or (0,)
-        views = frames.columns_of(d.reads for d in DETECTORS.values())
-        floor, loaded, whole = best(
-            ROUNDS,
-            lambda: [con.execute(sql).fetchall() for sql in frames.scans(views)],
-            lambda: [len(part.tool_calls) + len(part.model_calls) for part in frames.partitions(con, views)],
-            lambda: judge(con),
-        )
+        con.execute("SET enable_progress_bar = false")
+        shared = scans(columns_of(d.reads for d in DETECTORS.values()))
+        of_six = scans(columns_of(DETECTORS[slug].reads for slug in SIX))
+        works = ((of_six, None), (shared, None), ((*shared, *_LOOKED_THROUGH), None), ((), SIX), ((), tuple(DETECTORS)))
+        times = best(rounds, *(partial(_do, con, sql, judge if slugs else None, slugs) for sql, slugs in works))
+        ((spans,),) = con.execute("SELECT count(*) FROM spans").fetchall()
         report = judge(con)
-        found = {s: sum(f.detector == s for f in report.findings) for s in DETECTORS}
-        for slug in DETECTORS:
-            (alone,) = best(2, partial(judge, con, select=(slug,)))
-            print(f"  {slug:16} {alone:7.3f} s alone")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{spans:,} spans, {report.totals.runs:,} runs, findings {found}")
-    print(f"scan inside DuckDB    {floor:7.3f} s   1.0")
-    print(f"columns into Polars   {loaded:7.3f} s   {loaded / floor:.1f}")
-    print(
-        f"six detectors         {whole:7.3f} s   {whole / floor:.1f} of the scan, {whole / loaded:.1f} of the load (goal: 8)"
+    return {
+        **dict(zip(("six_floor", "floor", "whole_floor", "six", "all"), times, strict=True)),
+        "spans": spans,
+        "runs": report.totals.runs,
+        "findings": Counter(f.detector for f in report.findings),
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+def _do(con: duckdb.DuckDBPyConnection, sql: Sequence[str], judge: Any, slugs: tuple[str, ...] | None) -> None:
+    for scan in sql:
+        con.execute(scan).fetchall()
+    if judge is not None:
+        judge(con, select=slugs)
+
+
+def measured(path: Path, rounds: int) -> dict[str, Any]:
+    """`measure` in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.detectors", "--measure", str(rounds), "--db", str(path)],
+        check=True,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    print(f"peak memory           {peak:7.0f} MB        (goal: 1,024)")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def show(told: dict[str, Any]) -> None:
+    """Prints one database's figures."""
+    six, every = told["six"] / told["six_floor"], told["all"] / told["floor"]
+    print(f"{told['spans']:,} spans, {told['runs']:,} runs; findings: {told['findings']}")
+    print(
+        f"  six first detectors   {told['six']:8.3f} s  {six:6.1f} times one scan of their columns (goal: {GOAL_SIX})"
+    )
+    print(
+        f"  all detectors         {told['all']:8.3f} s  {every:6.1f} times one scan of the shared columns (goal: {GOAL_ALL}),"
+    )
+    print(f"{'':34}{told['all'] / told['whole_floor']:6.1f} times one scan of all that they look through")
+    print(f"  per span              {told['all'] / told['spans'] * 1e6:8.3f} us")
+    print(f"  peak memory           {told['peak_bytes'] / 1e6:8.0f} MB (goal: {GOAL_BYTES / 1e6:,.0f})", flush=True)
+
+
+def lengths(folder: Path) -> None:
+    """Prints what a span costs in one very long run and in ordinary ones, where a ninth of the turns goes wrong, and where all do."""
+    for name, odds in (("a ninth of the stretches fails", ODDS), ("every stretch fails", FAILURES)):
+        costs = []
+        for turns in (LONG_TURNS, None):
+            path = folder / f"{odds}_{turns}.duckdb"
+            build(path, 2 * LONG_TURNS, turns=turns, odds=odds)
+            told = measured(path, 3)
+            costs.append(told["all"] / told["spans"] * 1e6)
+            path.unlink()
+        print(
+            f"one run of {2 * LONG_TURNS:,} steps, {name}: {costs[0]:.3f} us per span; ordinary runs {costs[1]:.3f}: "
+            f"{costs[0] / costs[1]:.2f} times (goal: 1)",
+            flush=True,
+        )
 
 
 def main() -> None:
-    """Builds in one process and measures in another, so that peak memory is of the judging alone."""
+    """Builds in this process and measures in others."""
     args = argparse.ArgumentParser(description=__doc__)
     args.add_argument("--spans", type=int, default=1_000_000)
     args.add_argument("--db", type=Path)
-    args.add_argument("--measure", action="store_true")
+    args.add_argument("--measure", type=int, metavar="ROUNDS", help=argparse.SUPPRESS)
     given = args.parse_args()
     if given.measure:
-        measure(given.db)
+        print(json.dumps(measure(given.db, given.measure)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        path = given.db or Path(folder) / "traces.duckdb"
-        if not path.exists():
-            build(path, given.spans)
-        subprocess.run(
-            [sys.executable, __file__, "--measure", "--db", str(path)],
-            check=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
+        if given.db is not None:
+            show(measured(given.db, 3))
+            return
+        costs = []
+        for spans in (given.spans // 10, given.spans):
+            path = Path(folder) / "traces.duckdb"
+            build(path, spans)
+            told = measured(path, 5 if spans <= 1_000_000 else 2)
+            show(told)
+            costs.append(told["all"] / told["spans"])
+            path.unlink()
+        print(f"ten times the spans: a span costs {costs[1] / costs[0]:.2f} times as much (goal: 1)", flush=True)
+        lengths(Path(folder))
 
 
 if __name__ == "__main__":

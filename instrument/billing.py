@@ -13,6 +13,7 @@ from instrument.prices import Condition, Prices
 
 SEARCHES: Final = 10
 """Web searches that a request without `max_uses` is taken to make at most; the API sets no limit of its own."""
+_SERVICE_TIER: Final = "anthropic.response.service_tier"
 _COUNTED: Final = ("input_tokens", "output_tokens")
 """What every usage says; one that does not is not known, and not free."""
 
@@ -78,7 +79,11 @@ def worst_case(
         for t in body.get("tools") or ()
         if isinstance(t, Mapping) and str(t.get("type", "")).startswith("web_search")
     )
-    return Worst(input_tokens * rate + searches * max(r.web_search for r in steps), max(r.output for r in steps))
+    search = max(0.0 if r.web_search is None else r.web_search for r in steps)
+    if searches and not search:
+        return None
+    fixed = input_tokens * rate + searches * search + max(r.request for r in steps)
+    return Worst(fixed, max(r.output for r in steps))
 
 
 def cost(prices: Prices, body: Mapping[str, Any], answer: Mapping[str, Any], day: date) -> float | None:
@@ -121,13 +126,18 @@ def cost_of_span(attributes: Mapping[str, Any], prices: Prices, day: date) -> fl
         return None
     read = _count(attributes, semconv.CACHE_READ_TOKENS)
     write, hour = _count(attributes, semconv.CACHE_WRITE_TOKENS), _count(attributes, semconv.CACHE_WRITE_1H_TOKENS)
+    provider, tier, speed, geo = (
+        value if isinstance(value := attributes.get(name), str) else None
+        for name in (semconv.PROVIDER, _SERVICE_TIER, semconv.SPEED, semconv.INFERENCE_GEO)
+    )
     return prices.cost_usd(
-        Condition(None, model, day),
+        Condition(provider, model, day, tier, speed, geo),
         uncached_input_tokens=max(0, whole - read - write),
         output_tokens=output,
         cache_read_tokens=read,
         cache_write_5m_tokens=max(0, write - hour),
-        cache_write_1h_tokens=hour,
+        cache_write_1h_tokens=min(hour, write),
+        web_searches=_count(attributes, semconv.WEB_SEARCHES),
     )
 
 

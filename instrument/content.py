@@ -101,6 +101,8 @@ def keys_of(
         (semconv.CALL_KEY, sameness.call_key(tool, arguments)),
         (semconv.LOOSE_CALL_KEY, sameness.loose_call_key(tool, arguments)),
     )
+    if tool is not None and arguments is not None:
+        found[semconv.NULL_INPUT] = sameness.is_null_input(arguments)
     if result is not None:
         read = sameness.result_text(result) or ""
         _put_keys(found, (semconv.RESULT_KEY, sameness.result_key(read)))
@@ -110,6 +112,8 @@ def keys_of(
         found[semconv.FAILURE_KIND] = _unsaid(error_type if failed else None, kind)
     if (definitions := _decoded(text("tool_definitions"))) is not None:
         found[semconv.DECLARED_TOOLS] = orjson.dumps([n for d in definitions if (n := _tool_name(d))]).decode()
+    if (sent := _decoded(text("input_messages"))) is not None:
+        _put_keys(found, (semconv.ASKED_KEY, _asked_key(sent)))
     if (answered := _decoded(text("output_messages"))) is not None:
         parts = [p for m in answered if isinstance(m, dict) for p in m.get("parts") or () if isinstance(p, dict)]
         said = "\n".join(str(p.get("content")) for p in parts if p.get("type") == "text")
@@ -124,6 +128,18 @@ def keys_of(
     return found
 
 
+def _asked_key(messages: list[Any]) -> int | None:
+    """Key of the last message of the user that holds words."""
+    from instrument import sameness
+
+    for message in reversed(messages):
+        if isinstance(message, dict) and message.get("role") == "user":
+            parts = message.get("parts")
+            if isinstance(parts, list) and any(isinstance(p, dict) and p.get("type") == "text" for p in parts):
+                return sameness.key_of(sameness.canonical(message))
+    return None
+
+
 def _unsaid(error_type: str | None, kind: str) -> str:
     """A failure kind without a word of the error's text: equal kinds stay equal, two others look alike once in four billion times."""
     from instrument import sameness
@@ -132,7 +148,7 @@ def _unsaid(error_type: str | None, kind: str) -> str:
     return f"{label} #{sameness.key_of(kind.encode('utf-8', 'replace')) >> 32:08x}"
 
 
-def _requested(part: dict[str, Any]) -> list[str | None]:
+def _requested(part: dict[str, Any]) -> list[str | bool | None]:
     from instrument import sameness
 
     name, arguments = part.get("name"), part.get("arguments")
@@ -141,6 +157,7 @@ def _requested(part: dict[str, Any]) -> list[str | None]:
         name,
         _hex(sameness.call_key(name, arguments)),
         _hex(sameness.loose_call_key(name, arguments)),
+        None if arguments is None else sameness.is_null_input(arguments),
     ]
 
 

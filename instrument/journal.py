@@ -81,6 +81,20 @@ class Journal:
                 self.spans += 1
             return True
 
+    def append(self, line: bytes, spans: int) -> None:
+        """Appends a whole line that holds `spans` ended spans. Raises `OSError`; then nothing of it is there, and the caller still has them."""
+        with self._lock:
+            fd = self._fd if self._fd is not None else self._open()
+            before = os.fstat(fd).st_size
+            try:
+                self._append(fd, line)
+            except OSError:
+                # A part of a line has no line end, so nobody has read it.
+                os.ftruncate(fd, before)
+                self._torn = False
+                raise
+            self.spans += spans
+
     def _append(self, fd: int, line: bytes) -> None:
         if self._torn or self.unreported:
             self._close_gap(fd)

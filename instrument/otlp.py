@@ -123,8 +123,22 @@ class Issue(msgspec.Struct, frozen=True):
     error: bool = True
 
 
+TOO_DEEP = "(nested too deeply to be read)"
+
+
 def plain(value: AnyValue | None) -> Any:
-    """The Python value of an attribute: str, int, float, bool, list, dict or None."""
+    """The Python value of an attribute: str, int, float, bool, list, dict or None; `TOO_DEEP` for hundreds of lists in lists."""
+    if value is None:
+        return None
+    if value.stringValue is not None:
+        return value.stringValue
+    try:
+        return _plain(value)
+    except RecursionError:
+        return TOO_DEEP
+
+
+def _plain(value: AnyValue | None) -> Any:
     if value is None:
         return None
     if value.stringValue is not None:
@@ -136,9 +150,9 @@ def plain(value: AnyValue | None) -> Any:
     if value.doubleValue is not None:
         return _number(value.doubleValue, float)
     if value.arrayValue is not None:
-        return [plain(v) for v in value.arrayValue.values]
+        return [_plain(v) for v in value.arrayValue.values]
     if value.kvlistValue is not None:
-        return {kv.key: plain(kv.value) for kv in value.kvlistValue.values}
+        return {kv.key: _plain(kv.value) for kv in value.kvlistValue.values}
     return value.bytesValue
 
 

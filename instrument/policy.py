@@ -343,6 +343,61 @@ class ModelCalls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 600.0
 
 
+class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Lines that only alerts have: they are about many runs, or about a run that has not ended."""
+
+    silent_seconds: Annotated[
+        Seconds,
+        Meta(description="A run in which nothing has begun or ended for so long, and which has not ended, hangs."),
+    ] = 900.0
+    tool_failure_share: Annotated[
+        Share, Meta(description="Share of a tool's calls of the last ten minutes that failed, from which it is reported.")
+    ] = 0.5
+    tool_failure_calls: Annotated[
+        Count, Meta(description="Calls of the tool in these ten minutes needed before a share says anything.")
+    ] = 10
+    loop_share: Annotated[
+        Share, Meta(description="Share of an agent's runs of the last hour in which a loop was seen.")
+    ] = 0.1
+    loop_runs: Annotated[Count, Meta(description="Runs in that hour needed before a share says anything.")] = 10
+    guard_stops: Annotated[
+        Count, Meta(description="Runs of one agent that guards stopped within an hour, from which it is reported.")
+    ] = 3
+    spike_ratio: Annotated[
+        float,
+        Meta(
+            gt=1,
+            le=1e6,
+            description="Times what the same hour of the day usually costs, from which the last hour is a spike.",
+        ),
+    ] = 3.0
+    spike_usd: Annotated[
+        Money, Meta(description="US dollars that the last hour must have cost at least to be a spike.")
+    ] = 5.0
+    day_usd: Annotated[
+        Money | None,
+        Meta(description="US dollars that all agents may spend in a day: nothing is stopped, the rate of spending alerts."),
+    ] = None
+    fast_burn: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1e6,
+            description="Times the even rate (`day_usd` / 24 an hour) at which the last hour and the last 5 minutes spent: page.",
+        ),
+    ] = 6.0
+    slow_burn: Annotated[
+        float,
+        Meta(gt=0, le=1e6, description="The same for the last 6 hours and the last 30 minutes: a warning."),
+    ] = 2.0
+    user_day_share: Annotated[
+        Share, Meta(description="Share of `cost.user_day_limit_usd` that one user has spent, from which it is reported.")
+    ] = 0.8
+    review_seconds: Annotated[
+        Seconds, Meta(description="A request that waits for a person for so long is reported.")
+    ] = 600.0
+
+
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All thresholds. `Policy()` is the default policy."""
 
@@ -356,6 +411,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cost: Cost = Cost()
     review: Review = Review()
     model_calls: ModelCalls = ModelCalls()
+    alerts: Alerts = Alerts()
 
 
 def load_policy(path: Path | None = None, *, start: Path | None = None) -> Policy:

@@ -41,6 +41,7 @@ _PASSING_VALUES = re.compile(
 """Both: what changes between two askings of one question, in lower-case canonical JSON. Small numbers, names and ids are not in it: a
 batch over ten orders is ten questions."""
 _DIGIT = re.compile(r"\d")
+_FIRST_IS_EMPTY = re.compile(r'\s*+\{\s*+"(?:[^"\\]|\\.)*+"\s*+:\s*+(?:null|""|\[\s*+\]|\{\s*+\})\s*+[,}]', re.DOTALL)
 # Order matters: a quoted path is one value, and a number inside a path belongs to the path.
 _VALUES = re.compile(
     r"""
@@ -130,6 +131,26 @@ def _loose_call_key(tool: str, form: bytes) -> int | None:
         text = _PASSING_VALUES.sub(lambda found: found["kept"] or " ", text)
     words = sorted(_ANY_WORD.findall(text))
     return key_of((tool + "\0" + " ".join(words)).encode("utf-8", "replace")) if words else None
+
+
+def is_null_input(arguments: Any) -> bool:
+    """There were arguments, and every one of them is empty: null, "", [] or {}.
+
+    `arguments` is a decoded value, or JSON text as recorded; words that are no JSON object are input.
+    """
+    if isinstance(arguments, str):
+        # Hardly any call is one, and the first value shows it.
+        if not _FIRST_IS_EMPTY.match(arguments):
+            return False
+        try:
+            arguments = orjson.loads(arguments)
+        except ValueError:
+            return False
+    return (
+        isinstance(arguments, dict)
+        and bool(arguments)
+        and all(v is None or v in ("", [], {}) for v in arguments.values())
+    )
 
 
 def result_text(result: Any) -> str | None:

@@ -54,11 +54,11 @@ class Told:
         self.issues.append(issue)
 
     def totals(self, source: str) -> Totals:
-        """What the spans of one source say."""
+        """What the spans of one file say, members of archives included."""
         kinds = Counter[str]()
         sums = Totals()
         for span in self.spans:
-            if span["source"] == source:
+            if span["source"].split("!")[0] == source:
                 kinds[span["gen_ai.operation.name"]] += 1
                 sums.input_tokens += span.get("gen_ai.usage.input_tokens", 0)
                 sums.output_tokens += span.get("gen_ai.usage.output_tokens", 0)

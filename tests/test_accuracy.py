@@ -1,29 +1,32 @@
 """The accuracy suite: what is injected is really there, the scorer counts right, and no detector falls below what was measured."""
 
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
-from analyzer.cases import DIALECTS, Case, Turn
+from analyzer.cases import DIALECTS, Call, Case, Turn
 from analyzer.findings import Finding, Severity
+from benchmarks.accuracy.confidence import numbers as confidence_numbers
+from benchmarks.accuracy.confidence import overconfident
 from benchmarks.accuracy.healthy import pieces, runs
 from benchmarks.accuracy.inject import FAILING, HEALTHY, samples
 from benchmarks.accuracy.judging import Judged, judged
 from benchmarks.accuracy.measure import classes, found_before
-from benchmarks.accuracy.score import Score, hit_of, score, wilson
-from benchmarks.accuracy.script import RECORDED, Sample, Truth
+from benchmarks.accuracy.neighbours import KNOWS, PYTHON, SPEAKS_OF, verdicts
+from benchmarks.accuracy.score import Score, Stated, hit_of, score, wilson
+from benchmarks.accuracy.script import RECORDED, SPANS, Sample, Truth
 
 SEED = 2
 """Not one that numbers are published of."""
 EACH = 8
-FLOORS = {
+FLOORS: dict[str, tuple[float, float]] = {
     # Tools named in other languages than English, of which a call's effect is not known.
-    "ignored_error": (0.95, 0.8),
     "repeated_call": (0.85, 0.95),
-    # Calls of undeclared tools where spans have no call id (openllmetry).
-    "unknown_tool": (0.95, 0.8),
 }
 """Precision and recall below what was measured, where it is not nearly 1."""
 NEARLY = (0.95, 0.95)
@@ -87,6 +90,41 @@ def test_wasted_tokens_of_the_truth_are_those_of_the_store() -> None:
     assert failing.truth.waste_tokens == tokens
 
 
+def test_dollars_and_seconds_of_the_truth_are_those_of_the_store() -> None:
+    failing = next(s for s in samples("repeated_call", SEED, 9) if s.truth and s.dialect in SPANS)
+    assert failing.truth is not None
+    useless = (
+        "FROM spans WHERE kind IN ('model', 'tool') AND turn > ? AND turn <= ? AND tool_name IS NOT DISTINCT FROM "
+        "if(kind = 'tool', (SELECT tool_name FROM spans WHERE kind = 'tool' AND turn = ?), NULL)"
+    )
+    place = [failing.truth.first_turn, failing.truth.last_turn, failing.truth.first_turn]
+    con = failing.case.load(failing.dialect)
+    ((usd,),) = con.execute(f"SELECT sum(cost_usd) {useless}", place).fetchall()
+    turns = con.execute(f"SELECT (max(end_ns) - min(start_ns)) / 1e9 {useless} GROUP BY turn", place).fetchall()
+    assert failing.truth.waste_usd == pytest.approx(usd, rel=1e-9)
+    assert failing.truth.waste_seconds == pytest.approx(sum(seconds for (seconds,) in turns), rel=1e-9)
+
+
+# --- other tools ----------------------------------------------------------------------------------------------------------
+
+
+def test_without_an_interpreter_of_their_own_no_neighbour_is_run(tmp_path: Path) -> None:
+    assert verdicts([runs()[0].script], tmp_path / "python") == {}
+
+
+def test_a_neighbour_that_is_not_installed_is_left_out() -> None:
+    """Ours has none of them: they are no dependencies."""
+    assert verdicts([runs()[0].script], Path(sys.executable)) == {}
+
+
+@pytest.mark.skipif(not PYTHON.is_file(), reason="no neighbours are installed in build/neighbours")
+def test_neighbours_see_a_plain_loop() -> None:
+    loop = [Turn((Call("search", {"q": "x"}, "nothing"),))] * 8
+    said = verdicts([loop])
+    assert set(said) == set(KNOWS)
+    assert all(words[0] & SPEAKS_OF["repeated_call"] for words in said.values())
+
+
 def test_samples_speak_many_dialects() -> None:
     spoken = {s.dialect for s in samples("repeated_call", SEED, 60)}
     assert spoken == RECORDED < set(DIALECTS)
@@ -106,7 +144,7 @@ _TRUTH = Truth(first_turn=3, last_turn=6, first_step=5, last_step=11, severity="
 
 
 def _finding(
-    first: int = 3, last: int = 6, severity: Severity = Severity.WARNING, detector: str = "d", **facts: int
+    first: int = 3, last: int = 6, severity: Severity = Severity.WARNING, detector: str = "d", **facts: Any
 ) -> Finding:
     return Finding(
         detector=detector, severity=severity, confidence=1.0, trace_id="t", run_id="r", span_ids=("s",), first_step=2 * first - 1,
@@ -158,8 +196,36 @@ def test_place_and_waste_are_judged_on_hits_alone() -> None:
             _judged(_TRUTH),
         ]
     )
-    assert (told.first, told.last, told.waste) == ((2, 2), (1, 2), (1, 2))
-    assert told.waste_error == pytest.approx(0.265)
+    assert (told.first, told.last, told.waste["tokens"]) == ((2, 2), (1, 2), (1, 2))
+    assert told.waste_error["tokens"] == pytest.approx(0.265)
+
+
+def test_dollars_and_seconds_of_waste_are_judged_beside_tokens() -> None:
+    truth = replace(_TRUTH, waste_usd=2.0, waste_seconds=10.0)
+    right, wrong = _finding(wasted_tokens=100), _finding(wasted_tokens=100)
+    told = _scored(
+        [
+            _judged(truth, replace(right, wasted_cost_usd=2.05, wasted_seconds=10.4)),
+            _judged(truth, replace(wrong, wasted_cost_usd=2.2, wasted_seconds=None)),
+        ]
+    )
+    assert told.waste == {"tokens": (2, 2), "dollars": (1, 2), "seconds": (1, 2)}
+    assert told.waste_error["seconds"] == pytest.approx((0.04 + 1) / 2)
+    assert [m.what.split(":")[0] for m in told.misses] == ["waste in dollars and seconds"]
+
+
+def test_the_confidence_of_every_finding_is_kept_with_whether_it_was_right() -> None:
+    mention = replace(_finding(severity=Severity.INFO), confidence=0.5)
+    told = _scored([_judged(_TRUTH, _finding(), _finding(8, 9)), _judged(None, mention)])
+    assert told.stated == (Stated(1.0, True, True), Stated(1.0, False, True), Stated(0.5, False, False))
+
+
+def test_a_stated_confidence_above_the_interval_of_what_was_right_promises_too_much() -> None:
+    right, wrong = Stated(0.9, True, True), Stated(0.9, False, True)
+    assert overconfident([right] * 90 + [wrong] * 10) == []
+    assert overconfident([right] * 60 + [wrong] * 40) == [pytest.approx(0.9)]
+    (row,) = confidence_numbers([right] * 3 + [wrong])
+    assert (row["stated"], row["findings"], row["right"]) == (0.9, 4, 0.75)
 
 
 def test_runs_in_which_it_had_spoken_before_are_left_out() -> None:

@@ -22,7 +22,7 @@ from recorded_lines import journal_folder
 import instrument
 from instrument.journal import Journal
 from instrument.otlp import Span, attributes, one_resource
-from instrument.store.checkpoint import adopt, unread
+from instrument.store.checkpoint import Adopted, adopt, unread
 from instrument.store.connect import in_memory, reading, writing
 from instrument.store.load import Loader
 
@@ -191,6 +191,24 @@ def test_a_damaged_database_costs_no_span_and_can_be_read_around(
         assert loader.finish().spans == 1
     database.unlink()
     assert adopt(database).spans == 1
+
+
+def test_a_round_may_be_cut_short_and_the_next_goes_on(tmp_path: Path) -> None:
+    database = tmp_path / "t.duckdb"
+    journal = Journal(journal_folder(database))
+    for n in range(3):
+        journal.write(line(n))
+    assert adopt(database, longest_seconds=0) == Adopted(complete=False)
+    assert len(segments(database)) == 1
+    whole = adopt(database, longest_seconds=60)
+    assert (whole.spans, whole.seen, whole.complete) == (3, 3, True)
+    journal.write(line(1))
+    assert (adopt(database).spans, adopt(database).seen) == (0, 0)
+    journal.write(line(1))
+    journal.write(line(7))
+    again = adopt(database)
+    assert (again.spans, again.seen) == (1, 2), "what comes again is seen and not new"
+    journal.close()
 
 
 def test_unread_gives_only_what_the_database_lacks(tmp_path: Path) -> None:

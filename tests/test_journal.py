@@ -98,6 +98,19 @@ def test_on_a_full_disk_the_line_is_torn_closed_and_the_loss_reported_once(tmp_p
     assert "File too large" in facts["flyball.lost.reason"]["stringValue"]
 
 
+def test_a_batch_that_does_not_fit_leaves_nothing_behind_and_is_no_loss(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j")
+    journal.append(LINE, 3)
+    (segment,) = segments(journal.folder)
+    with largest_file(len(LINE) + 10), pytest.raises(OSError, match="large"):
+        journal.append(LINE, 5)
+    assert segment.read_bytes() == LINE
+    journal.append(LINE, 5)
+    assert segment.read_bytes() == LINE + LINE
+    assert (journal.spans, journal.lost, journal.unreported) == (8, 0, 0)
+    journal.close()
+
+
 def test_a_folder_that_cannot_be_made_loses_spans_but_disturbs_nobody(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

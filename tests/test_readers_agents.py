@@ -6,46 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-from kept_sink import Kept, reading_of
+from agent_spans import heard, of, operation, read, seconds
 from small_agent_logs import ANTHROPIC, CLAUDE, MINI, OPENAI, PI, SMALL, SWE, TAU2, lines
 
 from analyzer.readers.formats import format_of
-from instrument.otlp import AnyValue, plain
-
-Spans = list[dict[str, Any]]
-
-
-def read(tmp_path: Path, content: Any) -> tuple[Spans, Kept]:
-    """Spans in the order of their start, agents last, with their attributes as a dict; and the sink."""
-    text = content if isinstance(content, str) else json.dumps(content)
-    (tmp_path / "log").write_text(text)
-    kept, reading = reading_of(tmp_path / "log")
-    assert reading.refusals == []
-    for span in kept.spans:
-        span["values"] = {a["key"]: plain(msgspec.convert(a["value"], AnyValue)) for a in span["attributes"]}
-    return sorted(kept.spans, key=lambda s: (operation(s) == "invoke_agent", s["startTimeUnixNano"])), kept
-
-
-def operation(span: dict[str, Any]) -> str:
-    return str(span["values"]["gen_ai.operation.name"])
-
-
-def of(spans: Spans, kind: str, *names: str) -> list[tuple[Any, ...]]:
-    """The attributes `names` of the spans of one kind, one tuple each."""
-    short = {"model": "chat", "tool": "execute_tool", "agent": "invoke_agent"}.get(kind, kind)
-    return [tuple(s["values"].get(n) for n in names) for s in spans if operation(s) == short]
-
-
-def heard(span: dict[str, Any]) -> list[tuple[str, Any]]:
-    """What a request held: role, and text or type of each part."""
-    messages = json.loads(span["values"]["gen_ai.input.messages"])
-    return [(m["role"], p.get("content") or p.get("response") or p["type"]) for m in messages for p in m["parts"]]
-
-
-def seconds(span: dict[str, Any]) -> tuple[float, float]:
-    return tuple(span[k] / 1e9 % 60 for k in ("startTimeUnixNano", "endTimeUnixNano"))
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -227,7 +192,12 @@ def test_lines_of_one_claude_code_answer_are_one_call_with_the_usage_of_the_last
     models = [s for s in spans if operation(s) == "chat"]
     assert heard(models[2]) == [("user", "Summary.")]
     assert of(spans, "compaction", "flyball.compaction.tokens_before") == [(50,)]
-    assert {i.kind: i.count for i in kept.issues} == {"inferred_times": 5, "no_tool_definitions": 2, "other_records": 1}
+    assert {i.kind: i.count for i in kept.issues} == {
+        "inferred_times": 5,
+        "no_tool_definitions": 2,
+        "unrecorded_calls": 1,
+        "other_records": 1,
+    }
 
 
 def test_a_sub_agent_of_claude_code_is_a_run_below_its_session(tmp_path: Path) -> None:

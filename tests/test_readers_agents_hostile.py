@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import duckdb
 import pytest
 from kept_sink import Kept, reading_of
 from small_agent_logs import ANTHROPIC, CLAUDE, MINI, PI, SMALL, SWE, TAU2
+from small_agent_logs_more import MORE, more_as_text
 
 from analyzer.readers import load, resolve
 from analyzer.readers.formats import FORMATS
+from analyzer.readers.outline import outline
 from analyzer.readers.streams import Stream
 from instrument.store.connect import reading
 
@@ -25,7 +28,9 @@ VALUES: dict[str, Any] = {
     "pi session": PI,
     "Claude Code session": CLAUDE,
     "list of chat messages": ANTHROPIC,
+    **MORE,
 }
+TEXTS = SMALL | {name: more_as_text(name) for name in MORE}
 ODD: tuple[Any, ...] = (
     None,
     True,
@@ -44,7 +49,7 @@ ODD: tuple[Any, ...] = (
 )
 
 
-OF_LINES = ("pi session", "Claude Code session")
+OF_LINES = ("pi session", "Claude Code session", *(name for name in MORE if isinstance(MORE[name], list)))
 
 
 def as_text(name: str, value: Any) -> str:
@@ -55,7 +60,7 @@ def as_text(name: str, value: Any) -> str:
 def given(name: str, text: str | bytes) -> Kept:
     """What the reader of the format makes of `text`, whatever the other readers would say of it."""
     data, kept = text.encode() if isinstance(text, str) else text, Kept()
-    BY_NAME[name].read(Stream("log", data[: 64 << 10], iter([data])), kept)
+    BY_NAME[name.split(":", maxsplit=1)[0]].read(Stream("log", data[: 64 << 10], iter([data])), kept)
     return kept
 
 
@@ -86,64 +91,103 @@ def test_any_value_in_any_place_is_read_or_told(name: str) -> None:
 
 @pytest.mark.parametrize("name", VALUES)
 def test_a_log_cut_anywhere_is_read_up_to_there_or_told(name: str) -> None:
-    text = SMALL[name].encode()
-    for end in range(1, len(text), 7):
+    text = TEXTS[name].encode()
+    for end in range(1, len(text), 11):
         kept = given(name, text[:end])
         assert kept.spans or kept.issues or not text[:end].strip(), end
 
 
-@pytest.mark.parametrize("name", VALUES)
-def test_the_database_takes_whatever_readers_make_of_it(name: str, tmp_path: Path) -> None:
-    (tmp_path / "logs").mkdir()
-    for number, (_, value) in enumerate(changed(VALUES[name])):
-        if number % 5 == 0:
-            (tmp_path / "logs" / f"{number}").write_text(as_text(name, value))
-    load(resolve([str(tmp_path / "logs")]), tmp_path / "t.duckdb")
+def test_the_database_takes_whatever_readers_make_of_it(tmp_path: Path) -> None:
+    for label, (name, whole) in enumerate(VALUES.items()):
+        (tmp_path / f"{label}").mkdir()
+        for number, (_, value) in enumerate(changed(whole)):
+            if number % 61 == 0:
+                (tmp_path / f"{label}" / f"{number}").write_text(as_text(name, value))
+    load(resolve([str(tmp_path)]), tmp_path / "t.duckdb")
     with reading(tmp_path / "t.duckdb") as con:
-        assert con.execute("SELECT count(*) > 0 FROM spans").fetchall() == [(True,)]
+        found = con.execute(SOURCES_OF_SPANS).fetchall()
         # What detectors and pages read of every call.
         assert isinstance(con.execute("SELECT count(*) FROM tool_texts('spans')").fetchall(), list)
+    assert {Path(source).parent.name for (source,) in found} == {str(label) for label in range(len(VALUES))}
+
+
+SOURCES_OF_SPANS = "SELECT DISTINCT sources.name FROM spans JOIN sources USING (source_key)"
+PLACES = {
+    "tau2-bench results": '"Error: no such order"',
+    "pi session": '"gone"',
+    "Claude Code session": '"found"',
+    "list of chat messages": '"no"',
+    "Codex session": '"It is gone."',
+    "Gemini CLI session": '"It is gone."',
+    "Inspect log": '"took too long"',
+    "Inspect log: sample": '"took too long"',
+    "ATIF trajectory": '"a.py"',
+    "OpenHands log": '"out"',
+    "OpenHands log: events": '"Gone."',
+    "OpenClaw telemetry": '"a"',
+}
+"""What is replaced in a log: a result or a message, as raw JSON; `"Fix it."` elsewhere."""
 
 
 def replaced(name: str, text: str) -> str:
     """The log with `text` in the place of a result or message, as raw JSON."""
-    place = {"tau2-bench results": '"Error: no such order"', "pi session": '"gone"', "Claude Code session": '"found"'}
-    old = place.get(name, '"no"' if name == "list of chat messages" else '"Fix it."')
-    assert old in SMALL[name]
-    return SMALL[name].replace(old, text, 1)
+    old = PLACES.get(name, '"Fix it."')
+    assert old in TEXTS[name]
+    return TEXTS[name].replace(old, text, 1)
 
 
-@pytest.mark.parametrize("name", VALUES)
 @pytest.mark.parametrize("depth", [300, 900, 100_000])
-def test_values_nested_without_end_are_told_or_kept(name: str, depth: int, tmp_path: Path) -> None:
-    (tmp_path / "log").write_text(replaced(name, "[" * depth + "]" * depth))
-    load(resolve([str(tmp_path / "log")]), tmp_path / "t.duckdb")
+def test_values_nested_without_end_are_told_or_kept(depth: int, tmp_path: Path) -> None:
+    for number, name in enumerate(VALUES):
+        (tmp_path / f"{number}").write_text(replaced(name, "[" * depth + "]" * depth))
+    load(resolve([str(tmp_path)]), tmp_path / "t.duckdb")
     with reading(tmp_path / "t.duckdb") as con:
-        ((spans, issues),) = con.execute(
-            "SELECT (SELECT count(*) FROM spans), (SELECT count(*) FROM issues WHERE error)"
-        ).fetchall()
-    assert spans or issues
+        found = con.execute(f"{SOURCES_OF_SPANS} UNION SELECT source FROM issues WHERE error").fetchall()
+    assert {Path(source).name for (source,) in found} == {str(n) for n in range(len(VALUES))}
 
 
 @pytest.mark.parametrize("name", VALUES)
 def test_half_characters_and_long_texts_are_kept(name: str, tmp_path: Path) -> None:
     (tmp_path / "half").write_text(replaced(name, '"a\\ud83dz"'))
     (tmp_path / "long").write_text(replaced(name, json.dumps("long " * 1_000_000)))
-    kept, reading_ = reading_of(tmp_path / "half", tmp_path / "long")
-    assert reading_.refusals == []
-    said = json.dumps(kept.spans)
-    assert "a?z" in said
-    assert "long long" in said
-    assert not [i for i in kept.issues if i.error]
+    for file, text in (("half", "a?z"), ("long", "long long")):
+        kept, reading_ = reading_of(tmp_path / file)
+        assert reading_.refusals == []
+        assert text in json.dumps(kept.spans)
+        assert not [i for i in kept.issues if i.error]
+
+
+def of_sample(**more: Any) -> Kept:
+    return given("Inspect log", json.dumps({**MORE["Inspect log: sample"], **more}))
+
+
+def test_a_text_that_is_named_again_and_again_fills_no_memory() -> None:
+    model = {**MORE["Inspect log: sample"]["events"][1], "input": [{"role": "user", "content": "attachment://t"}] * 500}
+    kept = of_sample(events=[model], attachments={"t": "x" * (4 << 20)})
+    assert len(json.dumps(kept.spans)) < 80 << 20
+    assert [(i.kind, i.count > 480) for i in kept.issues] == [("unresolved", True)]
+    pooled = {**model, "input": [], "input_refs": [[0, 1], [0, 10**9]] * 1_000}
+    kept = of_sample(events=[pooled], message_pool=[{"role": "user", "content": "x" * (4 << 20)}])
+    assert len(json.dumps(kept.spans)) < 20 << 20
+
+
+def test_spans_that_go_in_a_circle_and_agents_without_end_are_told() -> None:
+    _, model, tool, *_ = MORE["Inspect log: sample"]["events"]
+    circle = [{"event": "span_begin", "id": a, "parent_id": b, "type": "agent", "name": a} for a, b in ("xy", "yx")]
+    assert len(of_sample(events=[*circle, {**model, "span_id": "x"}]).spans) == 4
+    nested = model
+    for depth in range(300):
+        nested = {**tool, "uuid": f"t{depth}", "id": f"c{depth}", "agent": f"a{depth}", "events": [nested]}
+    assert len([s for s in of_sample(events=[nested]).spans if "execute_tool" in json.dumps(s)]) == 300
 
 
 @pytest.mark.parametrize("name", OF_LINES)
 def test_broken_lines_are_named_and_the_others_read(name: str) -> None:
-    first, *rest = SMALL[name].splitlines()
+    first, *rest = TEXTS[name].splitlines()
     kept = given(
         name, "\n".join([first, "{broken", '"text"', "\ud83d".encode("utf-8", "replace").decode(), *rest, "[1]", ""])
     )
-    whole = given(name, SMALL[name])
+    whole = given(name, TEXTS[name])
     assert len(kept.spans) == len(whole.spans)
     assert [i.line for i in kept.issues if i.kind == "broken_line"] == [2, 3, 4, len(rest) + 5]
 
@@ -155,3 +199,9 @@ def test_the_store_survives_a_log_that_repeats_its_ids(tmp_path: Path) -> None:
         assert isinstance(con, duckdb.DuckDBPyConnection)
         found = con.execute("SELECT count(*), count(DISTINCT span_id) FROM spans WHERE NOT inferred").fetchall()
     assert found == [(6, 6)]
+
+
+def test_telling_a_format_from_deep_nesting_takes_no_time() -> None:
+    began = time.process_time()
+    assert outline(b'{"a": ' + b"[" * 60_000) == {"a"}
+    assert time.process_time() - began < 2  # names that grew with the depth would take ten

@@ -73,6 +73,8 @@ def test_the_sums_stand_first() -> None:
         unfinished_runs=2,
         unpriced_calls=12,
         duplicate_model_calls=1_203,
+        duplicate_tokens=2_100_000,
+        duplicate_cost_usd=13.2,
         wasted_cost_usd=7.64,
         wasted_tokens=812_000,
     )
@@ -81,7 +83,7 @@ def test_the_sums_stand_first() -> None:
     assert "tokens 4.1M in, 211k out" in shown
     assert "cost $38.20; the price of 12 model calls is unknown" in shown
     assert "waste $7.64 (20 % of the cost), 812k tokens" in shown
-    assert "removed 1,203 duplicate model calls, not counted twice" in shown
+    assert "removed 1,203 duplicate model calls, 2.1M tokens, $13.20 not counted twice" in shown
 
 
 def test_an_unknown_cost_is_unknown_and_never_nought() -> None:

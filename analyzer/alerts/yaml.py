@@ -6,7 +6,7 @@ import json
 import re
 from typing import Final, TypeAlias
 
-Value: TypeAlias = "str | int | list[Value] | dict[str, Value]"
+Value: TypeAlias = "str | int | bool | list[Value] | dict[str, Value]"
 
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.,/()+ -]*(?<! )|[0-9]+[smh]")
 _WORDS_WITH_MEANING: Final = frozenset(["true", "false", "null", "yes", "no", "on", "off", "y", "n"])
@@ -45,6 +45,8 @@ def _inline(value: Value) -> str:
         return _scalar(value)
     if isinstance(value, dict):
         return "{}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return "[]" if isinstance(value, list) else str(value)
 
 

@@ -63,8 +63,11 @@ def run(args: argparse.Namespace) -> int:
         args.fail("--per-agent needs --out FOLDER")
     tables, path = policy_tables(None)
     base, outcomes = parse_policy(tables, path), read_outcomes(args.outcomes) if args.outcomes else {}
-    with opened(args.paths, None, parse_prices(tables)) as store:
-        runs = [r for r in reached(store.con, outcomes) if args.agent is None or r.agent_name == args.agent]
+    prices = parse_prices(tables)
+    with opened(args.paths, None, prices) as store:
+        runs = [
+            r for r in reached(store.con, outcomes, prices, base) if args.agent is None or r.agent_name == args.agent
+        ]
         good = [r for r in runs if r.succeeded is True or (args.assume_good and r.succeeded is None)]
         groups = {None: good} if not args.per_agent else _by_agent(good)
         written = 0

@@ -19,6 +19,7 @@ from instrument.policy import parse_policy, policy_tables
 
 NEVER: Final = "never"
 _REFUSED: Final = "refused"
+_FORMATS: Final = ("json", "markdown", "junit", "github")
 _LONGEST_PATHS: Final = 36
 """Characters of paths that are repeated in a suggestion."""
 READABLE: Final = (
@@ -37,7 +38,7 @@ def register(commands: Any) -> None:
     )
     add = parser.add_argument
     add("paths", nargs="*", metavar="PATH", help="file, folder, glob, .duckdb database, or - for standard input")
-    add("--format", choices=("text", "json"), default="text", help="how the report is written")
+    add("--format", choices=("text", *_FORMATS), default="text", help="how the report is written")
     add("--select", metavar="SLUG,..", type=slugs, default=(), help="only these detectors")
     add("--ignore", metavar="SLUG,..", type=slugs, default=(), help="all detectors but these")
     add(
@@ -126,15 +127,23 @@ def _refused(refusal: UnreadableTrace) -> Issue:
 
 
 def _write(report: Report, args: argparse.Namespace) -> None:
-    if args.format == "json":
-        from analyzer.report.as_json import as_json
-
-        sys.stdout.write(as_json(report))
+    if args.format in _FORMATS:
+        sys.stdout.write(_for_programs(report, args.format, args.fail_on))
         return
     from analyzer.commands.terminal import look
     from analyzer.report.text import as_text
 
     sys.stdout.write(as_text(report, look(everything=args.all), _next_steps(report, args.paths, args.db)))
+
+
+def _for_programs(report: Report, form: str, fail_on: str) -> str:
+    from analyzer.report import as_github, as_json, as_junit, as_markdown
+
+    if form == "junit":
+        return as_junit.as_junit(report, None if fail_on == NEVER else Severity(fail_on))
+    if form == "github":
+        return as_github.as_github(report)
+    return as_markdown.as_markdown(report) if form == "markdown" else as_json.as_json(report)
 
 
 def _next_steps(report: Report, paths: Sequence[str], db: Path | None) -> list[tuple[str, str]]:

@@ -27,6 +27,21 @@ def reading_progress(sources: Iterable[Source]) -> Iterator[Advance]:
         yield lambda count: progress.advance(task, count)
 
 
+@contextlib.contextmanager
+def counting_progress(doing: str, total: int) -> Iterator[Advance]:
+    """Yields what is called with how many more of `total` are done. Where stderr is no terminal, it does nothing."""
+    if not sys.stderr.isatty():
+        yield lambda _count: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(doing, total=total)
+        yield lambda count: progress.advance(task, count)
+
+
 def _size(sources: Iterable[Source]) -> int | None:
     """Bytes there are to read; None where standard input is among them."""
     try:

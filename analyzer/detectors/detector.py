@@ -25,7 +25,8 @@ REQUIRED: Final = ("run_key", "steps", "first_turn", "last_turn", "severity", "c
 """What every query gives per pattern, beside its evidence.
 
 `steps` is the ordered list of the steps that prove it. A query whose pattern wastes something also gives `useless_turns`, the list of turns
-that brought nothing; where it is missing or null, no waste is claimed.
+that brought nothing; what was wasted of turns that were not useless as a whole it gives as `own_waste` (`analyzer.waste.OWN`). Where both
+are missing or null, no waste is claimed.
 """
 
 

@@ -26,6 +26,10 @@ def stories(frames: Frames, runs: pl.Series) -> pl.DataFrame:
     A call that a guard blocked (`blocked`) did nothing and found nothing: it has the result, and the failure, that the same call had
     when it last ran; null where it never did.
     """
+    return frames.by_run("stories", runs, lambda new: _stories(frames, new))
+
+
+def _stories(frames: Frames, runs: pl.Series) -> pl.DataFrame:
     columns = [
         "span_key",
         "tool_name",

@@ -29,7 +29,7 @@ with st.container(horizontal=True):
         )
 
 st.header("Rules", anchor=False)
-rows = [(r.alert, r.severity, f"`{r.detector}`", f"`{' '.join(r.expr.split())}`") for r in rules(policy)]
+rows = [(r.alert, r.severity, ", ".join(f"`{d}`" for d in r.detectors), f"`{' '.join(r.expr.split())}`") for r in rules(policy)]
 st.html(pieces.table(["Alert", "Severity", "Reported afterwards as", "Fires while"], rows))
 
 st.header("Files", anchor=False)

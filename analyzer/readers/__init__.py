@@ -6,10 +6,12 @@ grow with a file.
 
 from __future__ import annotations
 
+from analyzer.readers.format import Format
 from analyzer.readers.loading import load
 from analyzer.readers.paths import Inputs, Source, is_database, resolve
 from analyzer.readers.reading import Reading, read
 from analyzer.readers.sink import Sink
+from analyzer.readers.streams import Stream
 
 __all__ = [  # noqa: RUF022 - a table of contents, in the order of use
     # what to read
@@ -22,4 +24,7 @@ __all__ = [  # noqa: RUF022 - a table of contents, in the order of use
     "Sink",
     "load",
     "read",
+    # reading a format of one's own
+    "Format",
+    "Stream",
 ]

@@ -15,23 +15,6 @@ from analyzer.readers.sink import Sink
 from instrument import semconv
 from instrument.otlp import Issue, Span, Status, attributes, one_resource
 
-OUTCOME: Final = "flyball.outcome"
-"""`success` or `failure` of the run by the log's own account; on the agent span. Absent where the log does not say."""
-OUTCOME_SCORE: Final = "flyball.outcome.score"
-"""The score behind it (a benchmark's reward), as recorded."""
-OUTCOME_REASON: Final = "flyball.outcome.reason"
-"""Why the run ended, in the log's own word (exit status, termination reason)."""
-TASK: Final = "flyball.task.id"
-"""What the run was to do: the benchmark's name for the task."""
-COST_SOURCE: Final = "flyball.cost.source"
-"""`reported` on a model call whose `flyball.cost_usd` stands whatever a price list says: the log's own account of what was billed."""
-REPORTED_COST_USD: Final = "flyball.run.reported_cost_usd"
-"""What the whole run cost by the log's own account; on the agent span. A roll-up: never summed."""
-REPORTED_INPUT_TOKENS: Final = "flyball.run.reported_input_tokens"
-"""Input tokens of the whole run by the log's own account; a roll-up too."""
-REPORTED_OUTPUT_TOKENS: Final = "flyball.run.reported_output_tokens"
-"""Output tokens likewise."""
-
 STEP_NS: Final = 1_000
 """Between two steps of a run whose log has no times: enough to order them, too little to be taken for waiting."""
 _INTERNAL, _CLIENT, _ERROR = 1, 3, 2
@@ -79,16 +62,26 @@ class Run:
         """What the next request holds, as the inside of a JSON list, but for `_fresh`, the messages that came since the last one."""
         self._fresh: list[str] = []
         self._steps = self.model_calls = self.tool_calls = 0
-        self._start_ns = self._now_ns = start_ns
+        self._now_ns = start_ns
+        self._start_ns: int | None = None
+        """The earliest and the latest of all that was told, of runs below this one too."""
+        self._end_ns = 0
+        if start_ns is not None:
+            self._cover(start_ns, start_ns)
 
     @property
     def next_ns(self) -> int:
         """When the next thing began, if nothing says so."""
-        return STEP_NS if self._now_ns is None else self._now_ns + STEP_NS
+        if self._now_ns is None:
+            return STEP_NS if self._parent is None else self._parent.next_ns
+        return self._now_ns + STEP_NS
 
-    def say(self, *messages: Message) -> None:
-        """Messages that the next request will hold."""
+    def say(self, *messages: Message, at_ns: int | None = None) -> None:
+        """Messages that the next request will hold. `at_ns` is when they were there: what comes next began no earlier."""
         self._fresh += map(dumps, messages)
+        if at_ns is not None:
+            self._now_ns = max(at_ns, self._now_ns or 0)
+            self._cover(at_ns, at_ns)
 
     def forget(self, *kept: Message) -> None:
         """The next request holds `kept` and nothing from before: what was said was compacted or cleared."""
@@ -146,8 +139,8 @@ class Run:
 
     def end(self, facts: Mapping[str, Any], end_ns: int | None = None) -> None:
         """The agent's own span, which goes around all others. Nothing may be told after it."""
-        start = STEP_NS if self._start_ns is None else self._start_ns
-        end = max(start, self._now_ns or 0, end_ns or 0)
+        start = self.next_ns if self._start_ns is None else self._start_ns
+        end = max(start, self._end_ns, end_ns or 0)
         span = self._span(self._root, f"{semconv.INVOKE_AGENT} {self._agent}", _INTERNAL, facts, None)
         span.attributes[:0] = attributes({semconv.OPERATION: semconv.INVOKE_AGENT})
         span.parentSpanId = self._parent._root if self._parent else ""
@@ -164,6 +157,8 @@ class Run:
         key: str | None,
     ) -> None:
         self._steps += 1
+        if None in times:
+            values = {semconv.TIMES_INFERRED: _unknown(*times), **values}
         span = self._span(_digest(f"{self._name}\0{key or self._steps}", 8), name, kind, values, error)
         span.parentSpanId = self._root
         span.startTimeUnixNano, span.endTimeUnixNano = self._times(*times)
@@ -174,14 +169,25 @@ class Run:
             start_ns = end_ns if self._now_ns is None and end_ns is not None else self.next_ns
             start_ns = start_ns if end_ns is None else min(start_ns, end_ns)
         end_ns = start_ns if end_ns is None else max(start_ns, end_ns)
-        self._start_ns = start_ns if self._start_ns is None else min(start_ns, self._start_ns)
         self._now_ns = max(end_ns, self._now_ns or 0)
+        self._cover(start_ns, end_ns)
         return start_ns, end_ns
+
+    def _cover(self, start_ns: int, end_ns: int) -> None:
+        run: Run | None = self
+        while run is not None:
+            run._start_ns = start_ns if run._start_ns is None else min(start_ns, run._start_ns)
+            run._end_ns = max(end_ns, run._end_ns)
+            run = run._parent
 
     def _span(self, span_id: str, name: str, kind: int, values: Mapping[str, Any], error: str | None) -> Span:
         known = {k: v for k, v in {**values, **self._own}.items() if v is not None}
         status = None if error is None else Status(_ERROR, error)
         return Span(self._trace_id, span_id, "", name, kind, attributes=attributes(known), status=status)
+
+
+def _unknown(start_ns: int | None, end_ns: int | None) -> str:
+    return "end" if start_ns is not None else "start" if end_ns is not None else "both"
 
 
 def said(role: str, *parts: Message) -> Message:
@@ -213,12 +219,19 @@ def written(value: Any) -> str | None:
 def outcome(success: bool | None, *, score: float | None = None, reason: str | None = None) -> dict[str, Any]:
     """Attributes of an agent span that say how its run ended, as far as the log does."""
     word = None if success is None else "success" if success else "failure"
-    return {OUTCOME: word, OUTCOME_SCORE: score, OUTCOME_REASON: reason}
+    return {semconv.OUTCOME: word, semconv.OUTCOME_SCORE: score, semconv.OUTCOME_REASON: reason}
 
 
 def reported(cost_usd: float | None) -> dict[str, Any]:
     """The price of a model call as the log has it. None and 0 (what logs write for a model without a price) say nothing."""
-    return {semconv.COST_USD: cost_usd, COST_SOURCE: "reported"} if cost_usd else {}
+    return {semconv.COST_USD: cost_usd, semconv.COST_SOURCE: "reported"} if cost_usd else {}
+
+
+def report(sink: Sink, source: str, sentences: Mapping[str, str], made: Mapping[str, int]) -> None:
+    """An issue for each kind of thing that had to be inferred, with how often (`made`) and what was done (`sentences`)."""
+    for kind, message in sentences.items():
+        if made.get(kind):
+            sink.add_issue(inferred(kind, source, message, made[kind]))
 
 
 def inferred(

@@ -7,7 +7,6 @@ reading it again finds the same span.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -28,29 +27,31 @@ def _sniff(head: bytes) -> bool:
 
 
 def _read(stream: Stream, sink: Sink) -> None:
-    spans = [_span(found, position) for position, found in enumerate(_maps(stream, sink))]
-    sink.add(one_resource(spans, scope=""), stream.source)
-    sink.add_issue(
-        Issue(
-            kind="no_times",
-            source=stream.source,
-            message="spans have neither ids nor times: each stands alone and their order is unknown",
-            remedy="export whole spans, with an OTLP exporter",
-            count=len(spans),
-            error=False,
-        )
-    )
-
-
-def _maps(stream: Stream, sink: Sink) -> Iterator[dict[str, Any]]:
+    total = odd = 0
     for value in values(stream, sink):
         for found in value if isinstance(value, list) else [value]:
-            if isinstance(found, dict) and any(name in found for name in _NAMES):
-                yield found
-            else:
-                message = "an entry is no map of span attributes and was left out"
-                remedy = "write only span attributes to this file"
-                sink.add_issue(Issue(kind="not_a_span", source=stream.source, message=message, remedy=remedy))
+            if not isinstance(found, dict) or not any(name in found for name in _NAMES):
+                odd += 1
+                continue
+            sink.add(one_resource([_span(found, total)], scope=""), stream.source)
+            total += 1
+    if odd:
+        message, remedy = (
+            "entries are no map of span attributes and were left out",
+            "write only span attributes to this file",
+        )
+        sink.add_issue(Issue(kind="not_a_span", source=stream.source, message=message, remedy=remedy, count=odd))
+    if total:
+        sink.add_issue(
+            Issue(
+                kind="no_times",
+                source=stream.source,
+                message="spans have neither ids nor times: each stands alone and their order is unknown",
+                remedy="export whole spans, with an OTLP exporter",
+                count=total,
+                error=False,
+            )
+        )
 
 
 def _span(found: dict[str, Any], position: int) -> Span:
@@ -60,4 +61,14 @@ def _span(found: dict[str, Any], position: int) -> Span:
     return Span(traceId=digest[:32], spanId=digest[32:], name=name, attributes=attributes(found))
 
 
-ATTRIBUTE_MAP: Final = Format("span attributes", _sniff, _read)
+ATTRIBUTE_MAP: Final = Format(
+    "span attributes",
+    _sniff,
+    _read,
+    about=(
+        "The attributes of spans and nothing else, as maps with dotted names: one a line, or in lists. Recognised by a name that only "
+        "one dialect writes (`gen_ai.operation.name`, `llm.model_name`, ...)."
+    ),
+    sees="Each call by itself: what it was, its model, messages, usage and results, in any dialect flyball knows.",
+    cannot_see="Ids, parents and times: which calls belong together, their order, how long they took.",
+)

@@ -11,16 +11,24 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from analyzer.readers import openai_messages
-from analyzer.readers.agent_runs import TASK, Message, Run, Spans, inferred, odd_record, outcome, said, written
+from analyzer.readers.agent_runs import Message, Run, Spans, odd_record, outcome, report, reported, said, written
 from analyzer.readers.format import Format
 from analyzer.readers.lines import values
-from analyzer.readers.loose import amount, count, dumps, listing, mapping, text
+from analyzer.readers.loose import amount, count, dumps, earlier_ns, listing, mapping, moment_ns, text
 from analyzer.readers.outline import outline
 from analyzer.readers.sink import Sink
 from analyzer.readers.streams import Stream
 from instrument import genai_messages, semconv
 
-_TALKS: Final = ("role", "[].role", "messages[].role", "[].messages[].role", "[].traj[].role", "choices[].message.role")
+_TALKS: Final = (
+    "role",
+    "[].role",
+    "messages[].role",
+    "[].messages[].role",
+    "traj[].role",
+    "[].traj[].role",
+    "choices[].message.role",
+)
 _ROLES: Final = frozenset(("system", "developer", "user", "assistant", "tool", "function"))
 _ANTHROPIC: Final = frozenset(("tool_use", "tool_result", "thinking", "redacted_thinking", "server_tool_use"))
 
@@ -45,9 +53,7 @@ def _read(stream: Stream, sink: Sink) -> None:
             made["odd"] += 1
         else:
             made += _tell(spans, talk)
-    for kind, message in _INFERRED.items():
-        if made[kind]:
-            sink.add_issue(inferred(kind, stream.source, message, made[kind]))
+    report(sink, stream.source, _INFERRED, made)
     if made["odd"]:
         sink.add_issue(odd_record(stream.source, "entries that are no messages were left out", made["odd"]))
 
@@ -108,16 +114,24 @@ class _Talk:
             else:
                 self._heard(_message(found))
         if response:
-            self._answer(*_response(response))
+            answer, facts = _response(response)
+            self._answer(answer, {**facts, **reported(amount(self._talk.get("cost")))}, *self._times())
         reward = amount(self._talk.get("reward"))
         ended = outcome(None if reward is None else reward >= 1, score=reward)
-        self._run.end({TASK: written(self._talk.get("task_id")), **ended})
+        self._run.end({semconv.TASK_ID: written(self._talk.get("task_id")), **ended})
         return self._made
 
-    def _answer(self, answer: Message, facts: dict[str, Any]) -> None:
+    def _times(self) -> tuple[int | None, int | None]:
+        """When the request was sent and its response there, as logs of LiteLLM and OpenHands say beside them."""
+        ended = moment_ns(self._talk.get("timestamp"))
+        return earlier_ns(ended, amount(self._talk.get("latency_sec"))), ended
+
+    def _answer(
+        self, answer: Message, facts: dict[str, Any], start_ns: int | None = None, end_ns: int | None = None
+    ) -> None:
         self._asked |= {str(p["id"]): (p["name"], p["arguments"]) for p in answer["parts"] if p["type"] == "tool_call"}
-        self._run.answer(answer, {**self._facts, **facts})
-        self._made["no_times"] += 1
+        self._run.answer(answer, {**self._facts, **facts}, start_ns=start_ns, end_ns=end_ns)
+        self._made["no_times"] += end_ns is None
         self._made["no_usage"] += semconv.INPUT_TOKENS not in facts
 
     def _heard(self, message: Message) -> None:
@@ -173,4 +187,18 @@ def _tool(found: dict[str, Any]) -> dict[str, Any]:
     return genai_messages.tools([found])[0] if "input_schema" in found else found
 
 
-CHAT_MESSAGES: Final = Format("list of chat messages", _sniff, _read)
+CHAT_MESSAGES: Final = Format(
+    "list of chat messages",
+    _sniff,
+    _read,
+    about=(
+        "What the chat APIs of Anthropic and OpenAI take and give: messages, requests, responses, or both together; also "
+        "trajectories of tau-bench. Recognised by objects with `role` and `content`; tried last."
+    ),
+    sees="Messages, tool calls and results; of responses also model, usage and finish reason, and what LiteLLM and "
+    "OpenHands write beside them: cost, time, latency; of tau-bench the reward.",
+    cannot_see=(
+        "Times. Of bare lists of messages: models and usage; each answer is taken for one call that was sent all that stands "
+        "before it."
+    ),
+)

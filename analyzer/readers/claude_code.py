@@ -11,10 +11,11 @@ import re
 from collections import Counter
 from typing import Any, Final
 
-from analyzer.readers.agent_runs import Message, Run, Spans, inferred, odd_record, reported, said, written
+from analyzer.readers.agent_runs import Message, Run, Spans, odd_record, report, reported, said, written
 from analyzer.readers.format import Format
 from analyzer.readers.loose import amount, count, dumps, listing, mapping, moment_ns, text
 from analyzer.readers.records import records
+from analyzer.readers.seen import first_time
 from analyzer.readers.sink import Sink
 from analyzer.readers.streams import Stream
 from instrument import genai_messages, semconv
@@ -31,6 +32,8 @@ _INFERRED: Final = {
     "no_tool_definitions": "of what the models were told, the system prompt and the tool definitions are missing",
     "partial_usage": "answers have no stop reason: their output tokens may be those of the stream's beginning, and so too low",
     "no_usage": "answers have no token counts",
+    "repeated_calls": "model calls were copied from the session that this one resumed or was forked from, and were not counted again",
+    "unrecorded_calls": "compactions were written by a model, and what those calls used is not in the file",
     "other_records": "lines about the session itself, which no model reads, were passed over",
 }
 
@@ -42,14 +45,12 @@ def _sniff(head: bytes) -> bool:
 
 
 def _read(stream: Stream, sink: Sink) -> None:
-    log = _Log(Spans(sink, stream.source, "claude-code"))
+    log = _Log(Spans(sink, stream.source, "claude-code"), sink)
     for line, record in records(stream, sink):
         for found in listing(record.get("loglines")) or [record]:
             log.take(mapping(found), line)
     log.end()
-    for kind, message in _INFERRED.items():
-        if log.made[kind]:
-            sink.add_issue(inferred(kind, stream.source, message, log.made[kind]))
+    report(sink, stream.source, _INFERRED, log.made)
     for line in log.odd[:20]:
         sink.add_issue(odd_record(stream.source, "a message of no known form was left out", 1, line))
     if len(log.odd) > 20:
@@ -59,8 +60,8 @@ def _read(stream: Stream, sink: Sink) -> None:
 class _Log:
     """One file on its way to runs: one for each session in it, one for each sub-agent."""
 
-    def __init__(self, spans: Spans) -> None:
-        self._spans = spans
+    def __init__(self, spans: Spans, sink: Sink) -> None:
+        self._spans, self._sink = spans, sink
         self._threads: dict[tuple[str, str | None], _Thread] = {}
         self._of_record: dict[str, tuple[str, str | None]] = {}
         """The thread of each record by its uuid: a sub-agent's records may be told from another's by their ancestry alone."""
@@ -97,7 +98,7 @@ class _Log:
             session, agent = place
             main = self._run((session, None))
             run = self._run(place, main) if agent is not None else main
-            thread = self._threads[place] = _Thread(run)
+            thread = self._threads[place] = _Thread(run, self._sink)
         return thread
 
     def _run(self, place: tuple[str, str | None], parent: Run | None = None) -> Run:
@@ -132,14 +133,15 @@ class _Log:
 class _Thread:
     """One run, record by record. An answer is told when it is complete: when the next one of the thread begins."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self, run: Run, sink: Sink) -> None:
+        self.run, self._sink = run, sink
         self.made: Counter[str] = Counter()
         self._lines: list[dict[str, Any]] = []
         """The lines of the answer that may not be complete yet."""
         self._heard: list[dict[str, Any]] = []
         """What came after its first line: results of its first calls may stand before its last lines."""
-        self._asked: dict[str, tuple[str | None, Any]] = {}
+        self._asked: dict[str, tuple[str | None, Any, bool]] = {}
+        """Tool, arguments and whether it was told in the session this one repeats, by the ids of calls without a result."""
 
     def take(self, record: dict[str, Any], role: str) -> None:
         """Keeps or tells one record."""
@@ -152,7 +154,10 @@ class _Thread:
             self._tell()
             before = count(mapping(record.get("compactMetadata")).get("preTokens"))
             at = moment_ns(record.get("timestamp"))
-            self.run.note("compaction", {"flyball.compaction.tokens_before": before}, at, text(record.get("uuid")))
+            key = text(record.get("uuid"))
+            if key is None or first_time(self._sink, ("claude-code", key)):
+                self.run.note("compaction", {semconv.COMPACTION_TOKENS_BEFORE: before}, at, key)
+                self.made["unrecorded_calls"] += 1
             self.run.forget()
         elif self._lines:
             self._heard.append(record)
@@ -175,10 +180,14 @@ class _Thread:
         messages = [mapping(r.get("message")) for r in lines]
         last = messages[-1]
         parts = [p for m in messages for p in genai_messages.parts(_content(m))]
-        self._asked |= {str(p["id"]): (text(p["name"]), p["arguments"]) for p in parts if p["type"] == "tool_call"}
+        repeated = self._repeated(lines)
+        self._asked |= {
+            str(p["id"]): (text(p["name"]), p["arguments"], repeated) for p in parts if p["type"] == "tool_call"
+        }
+        self.made["repeated_calls"] += repeated
         model, stop = text(last.get("model")), text(last.get("stop_reason"))
         failed = lines[-1].get("isApiErrorMessage") is True
-        if model == _NO_MODEL and not failed:  # said by the program: nobody was asked
+        if repeated or (model == _NO_MODEL and not failed):  # what the program says itself, nobody was asked for
             self.run.say(said("assistant", *parts))
             return
         usage = {} if model == _NO_MODEL else _usage(last.get("usage"))
@@ -201,6 +210,12 @@ class _Thread:
         ended, key = moment_ns(lines[-1].get("timestamp")), text(lines[0].get("uuid"))
         self.run.answer(said("assistant", *parts), facts, end_ns=ended, error=error, key=key)
 
+    def _repeated(self, lines: list[dict[str, Any]]) -> bool:
+        """Whether the answer was told already: sessions that are resumed under another id begin with a copy of the old one."""
+        message_id = text(mapping(lines[0].get("message")).get("id"))
+        other = text(lines[0].get("requestId")) or text(lines[0].get("uuid"))
+        return None not in (message_id, other) and not first_time(self._sink, ("claude-code", message_id, other))
+
     def _user(self, record: dict[str, Any]) -> None:
         at, key = moment_ns(record.get("timestamp")), text(record.get("uuid"))
         parts = genai_messages.parts(_content(mapping(record.get("message"))))
@@ -213,11 +228,14 @@ class _Thread:
             self.run.say(said("tool", *results))
         spoken = [p for p in parts if p["type"] != "tool_call_response"]
         if spoken:
-            self.run.say(said("user", *spoken))
+            self.run.say(said("user", *spoken), at_ns=at)
 
     def _result(self, part: Message, at: int | None, key: str | None) -> None:
         call_id = text(part["id"])
-        name, arguments = self._asked.pop(call_id or "", (None, None))
+        name, arguments, repeated = self._asked.pop(call_id or "", (None, None, False))
+        # The copy of a call may be read before the call, and have no result: each result is told once for itself.
+        if not first_time(self._sink, ("claude-code result", call_id)) and repeated:
+            return
         result, failed = written(part["response"]), part.get("is_error") is True
         facts = {semconv.TOOL_CALL_ID: call_id, semconv.TOOL_ARGUMENTS: written(arguments), semconv.TOOL_RESULT: result}
         self.run.call(name or "unknown", facts, end_ns=at, error=(result or "") if failed else None, key=key)
@@ -249,4 +267,20 @@ def _usage(found: Any) -> dict[str, Any]:
     return genai_messages.usage(counts)
 
 
-CLAUDE_CODE: Final = Format("Claude Code session", _sniff, _read)
+CLAUDE_CODE: Final = Format(
+    "Claude Code session",
+    _sniff,
+    _read,
+    about=(
+        "Session files of Claude Code (`~/.claude/projects/**/*.jsonl`, sub-agents in files of their own or within). Recognised "
+        "by a `message` beside `sessionId`, `parentUuid` or `isSidechain`."
+    ),
+    sees=(
+        "Model calls with messages, usage, cache writes of 5 minutes and 1 hour, web searches; tool calls and results; "
+        "sub-agents as runs in the trace of their session; compactions. A session resumed under another id counts what is new."
+    ),
+    cannot_see=(
+        "System prompt and tool definitions, when a model was asked, and what the model calls behind compactions used. Output "
+        "tokens of answers without a stop reason may be too low."
+    ),
+)

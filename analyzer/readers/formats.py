@@ -2,32 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
+from analyzer.readers.atif import ATIF
 from analyzer.readers.attribute_map import ATTRIBUTE_MAP
 from analyzer.readers.chat_messages import CHAT_MESSAGES
 from analyzer.readers.claude_code import CLAUDE_CODE
+from analyzer.readers.codex import CODEX
 from analyzer.readers.format import Format
+from analyzer.readers.gemini_cli import GEMINI_CLI
+from analyzer.readers.inspect_ai import INSPECT
 from analyzer.readers.js_spans import JS_SPANS
+from analyzer.readers.langfuse import LANGFUSE
 from analyzer.readers.mini_swe_agent import MINI_SWE_AGENT
+from analyzer.readers.openclaw import OPENCLAW
+from analyzer.readers.openhands import OPENHANDS
+from analyzer.readers.openinference import OPENINFERENCE
 from analyzer.readers.otlp_json import OTLP_JSON
+from analyzer.readers.otlp_logs import OTLP_LOGS
+from analyzer.readers.otlp_protobuf import OTLP_PROTOBUF
 from analyzer.readers.pi import PI
+from analyzer.readers.sdk_spans import SDK_SPANS
+from analyzer.readers.span_record import SPAN_RECORD
+from analyzer.readers.span_rows import SPAN_ROWS
 from analyzer.readers.swe_agent import SWE_AGENT
 from analyzer.readers.tau2 import TAU2
 
 FORMATS: Final[tuple[Format, ...]] = (
+    OTLP_PROTOBUF,
     OTLP_JSON,
     JS_SPANS,
+    OTLP_LOGS,
+    LANGFUSE,
+    OPENINFERENCE,
+    SPAN_RECORD,
+    SDK_SPANS,
+    SPAN_ROWS,
     ATTRIBUTE_MAP,
     TAU2,
     MINI_SWE_AGENT,
     SWE_AGENT,
+    OPENHANDS,
+    CODEX,
+    GEMINI_CLI,
+    INSPECT,
+    ATIF,
+    OPENCLAW,
     PI,
     CLAUDE_CODE,
     CHAT_MESSAGES,
 )
 
 
-def format_of(head: bytes) -> Format | None:
-    """The format whose mark `head` bears; None where it is none of ours."""
-    return next((f for f in FORMATS if f.sniff(head)), None)
+def format_of(head: bytes, formats: Iterable[Format] = FORMATS, *, binary: bool = False) -> Format | None:
+    """The format whose mark `head` bears, among the binary ones or the others; None where it is none of `formats`."""
+    return next((f for f in formats if f.binary == binary and f.sniff(head)), None)

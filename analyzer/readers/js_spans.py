@@ -136,4 +136,14 @@ def _issue(kind: str, source: str, message: str, count: int, *, error: bool = Tr
     )
 
 
-JS_SPANS: Final = Format("OpenTelemetry JavaScript spans", _sniff, _read)
+JS_SPANS: Final = Format(
+    "OpenTelemetry JavaScript spans",
+    _sniff,
+    _read,
+    about=(
+        "Spans as OpenTelemetry's JavaScript SDK (1.x and 2.x) holds them, dumped as JSON: a list, a map of lists, or one a line. "
+        "Recognised by `spanContext`."
+    ),
+    sees="Whatever the attributes say, in any dialect flyball knows; times, status, events, resource and scope.",
+    cannot_see="Links between spans.",
+)

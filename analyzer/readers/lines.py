@@ -12,11 +12,16 @@ import msgspec
 import orjson
 
 from analyzer.readers.sink import Sink
-from analyzer.readers.streams import Stream
+from analyzer.readers.streams import HEAD, Stream
 from instrument.otlp import Issue
 
 LIMIT: Final = 256 << 20
 """Bytes of the longest line, and of the longest document that has to be read whole. Longer ones become issues."""
+_SHOWN: Final = 20
+"""Broken lines named one by one."""
+# No JSON document has a closing and an opening brace with nothing but white space between, so this is where one ends.
+# Possessive, because a million empty lines would otherwise be tried in a million ways.
+BETWEEN_DOCUMENTS: Final = re.compile(rb"(?<=\})[^\S\n]*+\n\s*+(?=\{)")
 _NULS_AT_ENDS = re.compile(rb"^\0+|\0+$", re.MULTILINE)
 
 
@@ -73,24 +78,79 @@ def whole(stream: Stream, sink: Sink, limit: int = LIMIT) -> bytes | None:
 
 
 def values(stream: Stream, sink: Sink) -> Iterator[Any]:
-    """The JSON values of a document or of JSON Lines; broken lines become issues. Text is always valid Unicode."""
-    data = whole(stream, sink)
-    if data is None:
+    """The JSON values of a document, of documents one after the other, or of JSON Lines; what is broken becomes issues.
+
+    Only JSON Lines are read in parts. Text is always valid Unicode.
+    """
+    broken = _Broken(stream.source, sink)
+    if _is_lines(stream.head):
+        for block in line_blocks(stream, sink):
+            for number, text in enumerate(block.data.split(b"\n"), block.first_line):
+                yield from broken.decoded(text, number)
+    elif (data := whole(stream, sink)) is not None:
+        try:
+            yield decode(data)
+        except ValueError as problem:
+            yield from _in_parts(data, problem, broken)
+    broken.report()
+
+
+def _in_parts(data: bytes, problem: ValueError, broken: _Broken) -> Iterator[Any]:
+    """The values of what is not one document: documents over many lines, or lines the first of which is broken."""
+    text_lines = data.split(b"\n")
+    if _spread(text_lines):
+        parts, ends = BETWEEN_DOCUMENTS.split(data), [m[0] for m in BETWEEN_DOCUMENTS.finditer(data)]
+    else:
+        parts, ends = text_lines, [b"\n"] * len(text_lines)
+    if len([part for part in parts if part.strip()]) == 1:
+        broken.add(None, problem)
         return
-    try:
-        yield decode(data)
-        return
-    except ValueError as problem:
-        text_lines = data.split(b"\n")
-        if len([text for text in text_lines if text.strip()]) == 1 or _spread(text_lines):
-            sink.add_issue(_broken(stream.source, None, problem))
-            return
-    for number, text in enumerate(text_lines, 1):
+    number = 1
+    for part, end in zip(parts, [*ends, b""], strict=False):
+        yield from broken.decoded(part, number)
+        number += part.count(b"\n") + end.count(b"\n")
+
+
+class _Broken:
+    """What is no JSON: the first pieces one by one, the rest counted together."""
+
+    def __init__(self, source: str, sink: Sink) -> None:
+        self._source, self._sink, self._count = source, sink, 0
+
+    def decoded(self, text: bytes, number: int) -> Iterator[Any]:
+        """The value of `text`, which begins at line `number`, where it has one."""
         if text.strip():
             try:
                 yield decode(text)
             except ValueError as problem:
-                sink.add_issue(_broken(stream.source, number, problem))
+                self.add(number, problem)
+
+    def add(self, number: int | None, problem: ValueError) -> None:
+        """One piece that is no JSON."""
+        self._count += 1
+        if self._count <= _SHOWN:
+            self._sink.add_issue(_broken(self._source, number, problem))
+
+    def report(self) -> None:
+        """Says how many more there were."""
+        if self._count > _SHOWN:
+            message, remedy = "further lines are no JSON", "the rest was read; repair or remove them"
+            count = self._count - _SHOWN
+            self._sink.add_issue(Issue("broken_line", self._source, message, remedy, count=count))
+
+
+def _is_lines(head: bytes) -> bool:
+    """Whether the first line is a JSON object by itself, as far as can be seen: a long one may be all there is."""
+    first, end, rest = head.lstrip().partition(b"\n")
+    if not first.startswith(b"{") or (end and not rest.strip()):
+        return False
+    if not end:
+        return len(head) >= HEAD
+    try:
+        decode(first)
+    except ValueError:
+        return False
+    return True
 
 
 def decode(data: bytes) -> Any:

@@ -12,8 +12,6 @@ from typing import Any, Final
 
 from analyzer.readers import openai_messages
 from analyzer.readers.agent_runs import (
-    REPORTED_COST_USD,
-    TASK,
     Message,
     Run,
     Spans,
@@ -104,8 +102,8 @@ class _Trajectory:
         success = False if status is not None and not status.lower().startswith("submitted") else None
         self._run.end(
             {
-                TASK: self._task,
-                REPORTED_COST_USD: amount(stats.get("instance_cost")),
+                semconv.TASK_ID: self._task,
+                semconv.REPORTED_COST_USD: amount(stats.get("instance_cost")),
                 **outcome(success, reason=status),
             }
         )
@@ -190,4 +188,17 @@ def _thoughts(response: dict[str, Any]) -> list[Message]:
     return [{"type": "reasoning", "content": thought}] if thought else []
 
 
-MINI_SWE_AGENT: Final = Format("mini-swe-agent trajectory", _sniff, _read)
+MINI_SWE_AGENT: Final = Format(
+    "mini-swe-agent trajectory",
+    _sniff,
+    _read,
+    about=(
+        "Trajectories (`.traj.json`) of [mini-swe-agent](https://mini-swe-agent.com) 1 and 2. Recognised by their "
+        "`mini_version`, their `trajectory_format`, or the words that end a run."
+    ),
+    sees=(
+        "Every model call with messages, usage and cost, every shell command as a call of the tool `bash` with its output, how "
+        "the run ended."
+    ),
+    cannot_see="Of version 1: times of most steps, and commands other than what stands in the text of answers.",
+)

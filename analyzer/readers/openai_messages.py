@@ -56,16 +56,24 @@ def decoded(arguments: Any) -> Any:
 
 
 def usage(found: Any) -> dict[str, Any]:
-    """Token counts of a `usage` by our names. OpenAI counts cached tokens inside the input, reasoning inside the output."""
+    """Token counts of a `usage` by our names. OpenAI counts cached tokens inside the input, reasoning inside the output.
+
+    Proxies (LiteLLM) give what other providers say in the same form, cache writes beside it and inside the input too.
+    """
     counts = mapping(found)
     within, of_output = mapping(counts.get("prompt_tokens_details")), mapping(counts.get("completion_tokens_details"))
     values = {
         semconv.INPUT_TOKENS: count(counts.get("prompt_tokens")),
         semconv.OUTPUT_TOKENS: count(counts.get("completion_tokens")),
-        semconv.CACHE_READ_TOKENS: count(within.get("cached_tokens")),
+        semconv.CACHE_READ_TOKENS: _first(within.get("cached_tokens"), counts.get("cache_read_input_tokens")),
+        semconv.CACHE_WRITE_TOKENS: _first(within.get("cache_write_tokens"), counts.get("cache_creation_input_tokens")),
         semconv.REASONING_TOKENS: count(of_output.get("reasoning_tokens")),
     }
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _first(*found: Any) -> int | None:
+    return next((n for value in found if (n := count(value)) is not None), None)
 
 
 def completion(response: Any) -> dict[str, Any]:

@@ -10,14 +10,12 @@ import re
 from typing import Any, Final
 
 from analyzer.readers.format import Format
-from analyzer.readers.lines import line_blocks, values, whole
+from analyzer.readers.lines import BETWEEN_DOCUMENTS, line_blocks, values, whole
 from analyzer.readers.sink import Sink
 from analyzer.readers.streams import Stream
 
 _MARK = re.compile(rb'"resource(?:S|_s)pans"\s*:')  # protobuf's JSON may keep the names of the .proto file
 _OPENS = re.compile(rb'^[ \t]*\{[ \t]*"resource(?:S|_s)pans"\s*:', re.MULTILINE)
-# No JSON document has a closing and an opening brace with nothing but white space between, so this is where one ends.
-_BETWEEN = re.compile(rb"(?<=\})\s*\n\s*(?=\{)")
 _LINE_END = re.compile(rb"[\r\n]")
 
 
@@ -45,7 +43,7 @@ def _read_documents(stream: Stream, sink: Sink) -> None:
     data = whole(stream, sink)
     start, line = 0, 1
     while data is not None and start < len(data):
-        between = _BETWEEN.search(data, start)
+        between = BETWEEN_DOCUMENTS.search(data, start)
         end = between.end() if between else len(data)
         # A line end inside a JSON text is white space and nothing else, so this is the same document on one line.
         sink.add_lines(_LINE_END.sub(b" ", data[start:end]) + b"\n", stream.source, line)
@@ -66,4 +64,16 @@ def _documents(value: Any) -> list[Any]:
     return [d for v in value for d in _documents(v)] if isinstance(value, list) else []
 
 
-OTLP_JSON: Final = Format("OTLP JSON", _sniff, _read)
+OTLP_JSON: Final = Format(
+    "OTLP JSON",
+    _sniff,
+    _read,
+    about=(
+        "[OTLP](https://opentelemetry.io/docs/specs/otlp/) 1.x in its JSON form: JSON Lines, as flyball's own journal and the file "
+        "exporters of OpenTelemetry's SDKs and Collector write them, one document over many lines, several, or a list of them. Also with "
+        "the names of the `.proto` files (`resource_spans`), with ids in base64, and from before version 0.19. Recognised by "
+        "`resourceSpans`."
+    ),
+    sees="Everything a span holds, in any dialect flyball knows: the SDKs' own spans, OpenTelemetry GenAI, OpenInference, OpenLLMetry, ...",
+    cannot_see="Links between spans. Attributes and content that the producer clipped or dropped.",
+)

@@ -21,8 +21,10 @@ def outline(head: bytes) -> frozenset[str]:
         in_object, place = open_ones[-1] if open_ones else (False, "")
         if colon:
             key = name.decode("utf-8", "replace")
-        within = (f"{place}.{key}" if place else key) if in_object else place
-        if colon and len(open_ones) <= _DEEPEST:
+        # Further down there are no places to name; names that grew with the depth would take for ever.
+        near = len(open_ones) <= _DEEPEST
+        within = "" if not near else (f"{place}.{key}" if place else key) if in_object else place
+        if colon and near:
             places.add(within)
         elif bracket in (b"{", b"["):
             open_ones.append((True, within) if bracket == b"{" else (False, f"{within}[]"))

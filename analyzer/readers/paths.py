@@ -128,7 +128,7 @@ def _walked(folder: str) -> Iterator[Source]:
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in beside)
         for name in sorted(files):
             path = os.path.join(here, name)  # noqa: PTH118 - keeps the path as the user wrote it
-            if not _is_aside(name) and name not in beside and Path(path).is_file():
+            if not is_aside(name) and name not in beside and Path(path).is_file():
                 found = True
                 yield Source(path, named=False)
     if unreadable:
@@ -137,7 +137,8 @@ def _walked(folder: str) -> Iterator[Source]:
         raise UnreadableTrace(folder, "is a folder without any file to read; check the path")
 
 
-def _is_aside(name: str) -> bool:
+def is_aside(name: str) -> bool:
+    """Whether a file or folder found beside others is hidden, or a text about them."""
     return name.startswith(".") or name.lower().startswith(_ABOUT) or name.lower().endswith(".md")
 
 

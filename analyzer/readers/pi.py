@@ -16,8 +16,8 @@ from analyzer.readers.agent_runs import (
     Spans,
     answered,
     asked,
-    inferred,
     odd_record,
+    report,
     reported,
     said,
     words,
@@ -47,12 +47,13 @@ def _sniff(head: bytes) -> bool:
 
 def _read(stream: Stream, sink: Sink) -> None:
     spans = Spans(sink, stream.source, "pi")
-    session: _Session | None = None
+    session: Session | None = None
     made: Counter[str] = Counter()
     for line, entry in records(stream, sink):
         if session is None or entry.get("type") == "session":
             made += session.end() if session else Counter()
-            session = _Session(spans, entry)
+            name = text(entry.get("id"))
+            session = Session(Run(spans, ("pi", name or dumps(entry)), agent="pi", conversation=name))
         if not session.take(entry):
             made["odd"] += 1
             if made["odd"] <= 20:
@@ -60,9 +61,7 @@ def _read(stream: Stream, sink: Sink) -> None:
                     odd_record(stream.source, f"an entry of type {entry.get('type')!r:.80} was left out", 1, line)
                 )
     made += session.end() if session else Counter()
-    for kind, message in _INFERRED.items():
-        if made[kind]:
-            sink.add_issue(inferred(kind, stream.source, message, made[kind]))
+    report(sink, stream.source, _INFERRED, made)
 
 
 _INFERRED: Final = {
@@ -74,12 +73,11 @@ _INFERRED: Final = {
 }
 
 
-class _Session:
+class Session:
     """One session, entry by entry."""
 
-    def __init__(self, spans: Spans, first: dict[str, Any]) -> None:
-        name = text(first.get("id"))
-        self._run = Run(spans, ("pi", name or dumps(first)), agent="pi", conversation=name)
+    def __init__(self, run: Run) -> None:
+        self._run = run
         self._made = Counter({"no_tool_definitions": 1})
         self._asked: dict[str, tuple[str, Any]] = {}
         """Tool and arguments by the ids of calls that have no result yet."""
@@ -162,7 +160,7 @@ class _Session:
         self._said[key] = [said("user", words(text(entry.get("summary")) or ""))]
         self._run.forget(*self._heard(key))
         self._run.note(
-            "compaction", {"flyball.compaction.tokens_before": count(entry.get("tokensBefore"))}, at, self._place(at)
+            "compaction", {semconv.COMPACTION_TOKENS_BEFORE: count(entry.get("tokensBefore"))}, at, self._place(at)
         )
         self._made["unrecorded_calls"] += 1
 
@@ -266,4 +264,17 @@ def _usage(found: Any) -> dict[str, int]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-PI: Final = Format("pi session", _sniff, _read)
+PI: Final = Format(
+    "pi session",
+    _sniff,
+    _read,
+    about=(
+        "Sessions of the coding agent [pi](https://github.com/badlogic/pi-mono), JSON Lines, versions 1 to 3. Recognised by the"
+        " header, which has a `type` of `session`."
+    ),
+    sees=(
+        "Model calls with messages, usage, cache and the cost that pi worked out, which is taken as it is; tool calls and "
+        "results; compactions; times; branches that were left."
+    ),
+    cannot_see="System prompt and tool definitions, when tool calls began, and what the model calls behind compactions used.",
+)

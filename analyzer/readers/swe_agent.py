@@ -13,18 +13,14 @@ from typing import Any, Final
 
 from analyzer.readers import openai_messages
 from analyzer.readers.agent_runs import (
-    REPORTED_COST_USD,
-    REPORTED_INPUT_TOKENS,
-    REPORTED_OUTPUT_TOKENS,
-    TASK,
     Message,
     Run,
     Spans,
     answered,
     asked,
-    inferred,
     odd_record,
     outcome,
+    report,
     said,
     written,
 )
@@ -57,9 +53,7 @@ def _read(stream: Stream, sink: Sink) -> None:
 
 
 def _state(source: str, sink: Sink, made: Counter[str]) -> None:
-    for kind, message in _INFERRED.items():
-        if made[kind]:
-            sink.add_issue(inferred(kind, source, message, made[kind]))
+    report(sink, source, _INFERRED, made)
     if made["odd"]:
         sink.add_issue(odd_record(source, "messages without a known role were left out", made["odd"]))
 
@@ -104,11 +98,11 @@ class _Trajectory:
         success = False if status is not None and not status.lower().startswith("submitted") else None
         self._run.end(
             {
-                TASK: self._task,
+                semconv.TASK_ID: self._task,
                 # 0 is what replays and people at the keyboard leave here.
-                REPORTED_COST_USD: amount(stats.get("instance_cost")) or None,
-                REPORTED_INPUT_TOKENS: count(stats.get("tokens_sent")) or None,
-                REPORTED_OUTPUT_TOKENS: count(stats.get("tokens_received")) or None,
+                semconv.REPORTED_COST_USD: amount(stats.get("instance_cost")) or None,
+                semconv.REPORTED_INPUT_TOKENS: count(stats.get("tokens_sent")) or None,
+                semconv.REPORTED_OUTPUT_TOKENS: count(stats.get("tokens_received")) or None,
                 **outcome(success, reason=status),
             }
         )
@@ -202,4 +196,17 @@ def _config(value: Any) -> dict[str, Any]:
     return mapping(value)
 
 
-SWE_AGENT: Final = Format("SWE-agent trajectory", _sniff, _read)
+SWE_AGENT: Final = Format(
+    "SWE-agent trajectory",
+    _sniff,
+    _read,
+    about=(
+        "Trajectories (`.traj`) of [SWE-agent](https://swe-agent.com). Recognised by a `trajectory` of steps with actions and "
+        "observations, or by a `history`."
+    ),
+    sees=(
+        "Messages, actions as tool calls with their results, how long an action took, usage and cost of the whole run, how it "
+        "ended."
+    ),
+    cannot_see="Points in time, and usage or cost of a single model call. Where actions stand in the text of answers, their ids.",
+)

@@ -12,8 +12,6 @@ from typing import Any, Final
 
 from analyzer.readers import openai_messages
 from analyzer.readers.agent_runs import (
-    REPORTED_COST_USD,
-    TASK,
     Message,
     Run,
     Spans,
@@ -124,8 +122,8 @@ class _Simulation:
         ended = outcome(success, score=reward, reason=text(self._found.get("termination_reason")))
         for role, run in self._runs.items():
             if role == "assistant" or run.model_calls or run.tool_calls:
-                facts = {TASK: written(self._found.get("task_id")), **(ended if role == "assistant" else {})}
-                facts[REPORTED_COST_USD] = amount(self._found.get(f"{_CALLED[role]}_cost"))
+                facts = {semconv.TASK_ID: written(self._found.get("task_id")), **(ended if role == "assistant" else {})}
+                facts[semconv.REPORTED_COST_USD] = amount(self._found.get(f"{_CALLED[role]}_cost"))
                 run.end(facts, moment_ns(self._found.get("end_time")))
             self._made["spans"] += run.model_calls + run.tool_calls
         return self._made
@@ -157,7 +155,7 @@ class _Simulation:
                 **reported(amount(message.get("cost"))),
                 **self._told[role],
             }
-            run.answer(answer, facts, start_ns=self._at, end_ns=at)
+            run.answer(answer, _inferred_times(at) | facts, start_ns=self._at, end_ns=at)
         else:
             run.say(answer)
         if not calls:  # who asks for a tool is not heard by the other
@@ -181,8 +179,12 @@ class _Simulation:
             semconv.TOOL_RESULT: written(result),
         }
         error = (written(result) or "") if failed else None
-        run.call(name or "unknown", facts, start_ns=self._at, end_ns=at, error=error)
+        run.call(name or "unknown", _inferred_times(at) | facts, start_ns=self._at, end_ns=at, error=error)
         run.say(said("tool", answered(call_id, result, failed=failed)))
+
+
+def _inferred_times(end_ns: int | None) -> dict[str, str]:
+    return {semconv.TIMES_INFERRED: "both" if end_ns is None else "start"}
 
 
 def _told(environment: dict[str, Any]) -> dict[str, Any]:
@@ -202,4 +204,17 @@ def _zoneless(stamp: str) -> bool:
     return re.search(r"(?:Z|[+-]\d\d:?\d\d)$", stamp) is None
 
 
-TAU2: Final = Format("tau2-bench results", _sniff, _read)
+TAU2: Final = Format(
+    "tau2-bench results",
+    _sniff,
+    _read,
+    about=(
+        "Results of [tau2-bench](https://github.com/sierra-research/tau2-bench): one document with many simulations. Recognised "
+        "by `user_info` beside `agent_info` or `num_trials`."
+    ),
+    sees=(
+        "Both sides of each simulation, the agent and the simulated user, as runs of one conversation: messages, tool calls and "
+        "results, usage and cost, times, tool definitions, the reward as outcome."
+    ),
+    cannot_see="What the user model was told at the beginning. Cache and reasoning tokens.",
+)

@@ -61,8 +61,13 @@ def _sums(report: Report) -> Iterable[tuple[str, str]]:
     if totals.guarded_runs or totals.guard_actions:
         yield "guards", guards_of_all(totals, report.guard_actions)
     if totals.duplicate_model_calls:
-        noun = "duplicate model call"
-        yield "note", f"removed {counted(totals.duplicate_model_calls, noun)}, not counted twice"
+        yield "note", _not_counted_twice(totals)
+
+
+def _not_counted_twice(totals: Totals) -> str:
+    parts = [counted(totals.duplicate_model_calls, "duplicate model call"), f"{tokens(totals.duplicate_tokens)} tokens"]
+    parts += [money(totals.duplicate_cost_usd)] if totals.duplicate_cost_usd is not None else []
+    return f"removed {', '.join(parts)} not counted twice"
 
 
 def _waste_of_all(totals: Totals) -> str:
@@ -74,6 +79,6 @@ def _waste_of_all(totals: Totals) -> str:
 
 def with_waste(wasted_tokens: int | None, wasted_seconds: float | None) -> str:
     """What was wasted beside money, to be put behind it."""
-    parts = [f"{tokens(wasted_tokens)} tokens"] if wasted_tokens is not None else []
-    parts += [duration(wasted_seconds)] if wasted_seconds is not None else []
+    parts = [f"{tokens(wasted_tokens)} tokens"] if wasted_tokens else []
+    parts += [duration(wasted_seconds)] if wasted_seconds else []
     return "".join(f", {part}" for part in parts)

@@ -25,10 +25,15 @@ def accuracy_section(slug: str) -> str:
         for arm, what in (("hashed", "with hashed content"), ("unmeasured", "without token counts"))
     )
     first, last = _percent(found["first_step_exact"]), _percent(found["last_step_exact"])
+    sure = "; ".join(
+        f"{one['findings']} at {one['stated']:.2f}, of which {one['right']:.0%} were right"
+        for one in found.get("confidence", ())
+    )
     sentences = (
         f"Measured {told['date']} on {found['failing']} failures put into real healthy runs and {found['healthy']} runs that only look "
         f"like them (seed {told['seed']}; developed with others), with 95 % intervals: precision {precision}, recall {recall}.",
         f"First step exact in {first} of the hits, last step in {last}.",
+        *([f"Findings by stated confidence: {sure}."] if sure else ()),
         f"Alarms in {found['healthy_runs_with_alarm']} of {told['healthy_runs']} healthy runs as they are.",
         f"F1 {arms}.",
         "All of it: [accuracy](../accuracy.md).",

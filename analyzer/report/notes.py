@@ -9,8 +9,8 @@ from typing import Final
 from analyzer.report.clean import one_line
 from instrument.otlp import Issue
 
-_ERRORS_SHOWN: Final = 3
-"""Places named for each kind of issue that cost something; of what is merely mentioned, one."""
+_SHOWN: Final = 3
+"""Places named for each kind of issue that cost something; of what is merely mentioned, different messages, with one place each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,20 @@ def issue_notes(issues: Iterable[Issue], *, everything: bool = False) -> list[No
 
 
 def _told(issues: list[Issue], everything: bool) -> str:
-    shown = issues if everything else issues[: _ERRORS_SHOWN if issues[0].error else 1]
+    shown = issues if everything else (issues if issues[0].error else _first_of_each(issues))[:_SHOWN]
     told = "; ".join(map(_place, shown))
-    more = sum(issue.count for issue in issues[len(shown) :])
+    more = sum(issue.count for issue in issues) - sum(issue.count for issue in shown)
     rest = f"; and {more:,} more" if more else ""
-    return f"{told}{rest}. To do: {one_line(issues[0].remedy)}"
+    todo = "; ".join(dict.fromkeys(one_line(issue.remedy) for issue in shown))
+    return f"{told}{rest}. To do: {todo}"
+
+
+def _first_of_each(issues: list[Issue]) -> list[Issue]:
+    """One issue of each message."""
+    first: dict[str, Issue] = {}
+    for issue in issues:
+        first.setdefault(issue.message, issue)
+    return list(first.values())
 
 
 def _place(issue: Issue) -> str:

@@ -96,7 +96,7 @@ def _saved(sums: Mapping[str, Any]) -> str:
 
 def _wrongly(sums: Mapping[str, Any]) -> str:
     if not sums["known_outcomes"]:
-        return "not known: no run says whether it succeeded (--outcomes FILE)"
+        return "not known: no run says whether it succeeded (flyball outcome DB FILE)"
     return (
         f"{sums['wrongly_stopped']} of {counted(sums['succeeded'], 'run')} that had gone on to succeed; "
         f"the outcome of {sums['runs'] - sums['known_outcomes']} is not known"

@@ -16,7 +16,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 def main() -> int:
-    """Takes some three minutes with 100 samples of each side."""
+    """Takes some minutes with 100 samples of each side; `neighbours` says what else can be measured beside."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--each", type=int, default=100, help="failing samples per class, and as many healthy ones")
     options.add_argument("--seed", type=int, default=EVALUATION_SEED)

@@ -20,6 +20,17 @@ _NEAR: Final = 0.05
 
 Share = tuple[int, int]
 """So many of so many."""
+WASTED: Final = ("tokens", "dollars", "seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """How sure a finding said it was, and whether it was right: whether there was such a failure at its place."""
+
+    confidence: float
+    right: bool
+    alarm: bool
+    """Of severity warning or higher."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +59,12 @@ class Score:
     first: Share
     last: Share
     severity: Share
-    waste: Share
-    waste_error: float | None
-    """Median relative error of wasted tokens."""
+    waste: Mapping[str, Share]
+    """By `WASTED`, hits whose waste was within 5 %, of those that claim any and of which it is known."""
+    waste_error: Mapping[str, float]
+    """By `WASTED`, the median relative error."""
+    stated: tuple[Stated, ...]
+    """Every finding of the class, mentions included."""
     left_out: int
     """Samples not counted, because the detector had found something in the healthy run before anything was put into it."""
     misses: tuple[Miss, ...]
@@ -90,8 +104,7 @@ def score(detector: str, judged: Sequence[Judged], before: Mapping[str, Collecti
     told = [(j, j.sample.truth, j.of(detector)) for j in counted]
     failing = [(j, truth, found) for j, truth, found in told if truth is not None]
     hits = [(truth, hit) for _, truth, found in failing if (hit := hit_of(truth, found)) is not None]
-    waste = [(t.waste_tokens, f.wasted_tokens) for t, f in hits if t.waste_tokens]
-    errors = [abs((claimed or 0) - real) / real for real, claimed in waste]
+    errors = {name: [e for t, f in hits if (e := _waste_errors(t, f)[name]) is not None] for name in WASTED}
     misses = [m for j, truth, found in told for m in _wrong(j, truth, found)]
     return Score(
         detector=detector,
@@ -103,8 +116,9 @@ def score(detector: str, judged: Sequence[Judged], before: Mapping[str, Collecti
         first=_share(t.first_step == f.first_step for t, f in hits),
         last=_share(t.last_step == f.last_step for t, f in hits),
         severity=_share(t.severity == f.severity for t, f in hits),
-        waste=_share(error <= _NEAR for error in errors),
-        waste_error=median(errors) if errors else None,
+        waste={name: _share(error <= _NEAR for error in some) for name, some in errors.items()},
+        waste_error={name: median(some) for name, some in errors.items() if some},
+        stated=tuple(_stated(truth, f) for _, truth, found in told for f in found),
         left_out=len(judged) - len(counted),
         misses=tuple(misses),
         others=_others(detector, failing, before),
@@ -120,6 +134,18 @@ def hit_of(truth: Truth, found: Iterable[Finding]) -> Finding | None:
         key=lambda f: (min(f.last_step, truth.last_step) - max(f.first_step, truth.first_step), f.severity.rank),
         default=None,
     )
+
+
+def _waste_errors(truth: Truth, finding: Finding) -> dict[str, float | None]:
+    """By `WASTED` the relative error of what the finding claims; 1 where it claims nothing, None where there is nothing to compare."""
+    claims = finding.wasted_tokens, finding.wasted_cost_usd, finding.wasted_seconds
+    pairs = zip(WASTED, truth.waste, claims, strict=True)
+    return {name: abs((claim or 0) - real) / real if real else None for name, real, claim in pairs}
+
+
+def _stated(truth: Truth | None, finding: Finding) -> Stated:
+    right = truth is not None and _overlaps(truth, finding)
+    return Stated(finding.confidence, right, finding.severity is not Severity.INFO)
 
 
 def baseline(fired: Iterable[bool], failing: Iterable[bool]) -> tuple[int, int, int, int]:
@@ -154,8 +180,9 @@ def _wrong(judged: Judged, truth: Truth | None, found: Sequence[Finding]) -> lis
             wrong.append(f"place: {where}, found {told}")
         elif hit.severity != truth.severity:
             wrong.append(f"severity: {where}, found {told}")
-        elif truth.waste_tokens and abs((hit.wasted_tokens or 0) - truth.waste_tokens) > _NEAR * truth.waste_tokens:
-            wrong.append(f"waste: {truth.waste_tokens}, found {hit.wasted_tokens}")
+        elif far := [name for name, error in _waste_errors(truth, hit).items() if (error or 0) > _NEAR]:
+            claims = hit.wasted_tokens, hit.wasted_cost_usd, hit.wasted_seconds
+            wrong.append(f"waste in {' and '.join(far)}: {truth.waste}, found {claims}")
     wrong += [f"false alarm: {f.severity} {f.message}" for f in _astray(truth, found)]
     return [Miss(sample.case.name, sample.kind, sample.dialect, what) for what in wrong]
 

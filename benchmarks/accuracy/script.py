@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from analyzer.cases import DIALECTS, Call, Case, Run, Turn, User
 from benchmarks.accuracy.healthy import Healthy
+from benchmarks.accuracy.spending import Spent, spent
 
 RECORDED: Final = frozenset(DIALECTS) - {"hashed"}
 """Dialects of the main table; `hashed` has one of its own."""
@@ -52,14 +53,16 @@ class Plan:
     """Further runs of the case, before the one with the stretch."""
     agent: str | None = None
     wastes: bool = True
-    """Whether the pattern claims waste; otherwise `useless` means nothing."""
+    """Whether the pattern's useless turns are its waste; otherwise `useless` means nothing."""
+    wasted: Spent | None = None
+    """What it wastes where no turn is useless as a whole."""
     whole_run: bool = False
     """The failure is the run as such: it begins with the agent's span."""
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """Where the injected failure is, in the terms of a finding; `waste_tokens` None: none is claimed."""
+    """Where the injected failure is, in the terms of a finding, and what it wasted; None: nobody can say, or none is claimed."""
 
     first_turn: int
     last_turn: int
@@ -67,6 +70,13 @@ class Truth:
     last_step: int
     severity: str
     waste_tokens: int | None
+    waste_usd: float | None = None
+    waste_seconds: float | None = None
+
+    @property
+    def waste(self) -> tuple[float | None, float | None, float | None]:
+        """Tokens, US dollars and seconds."""
+        return self.waste_tokens, self.waste_usd, self.waste_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +104,10 @@ def woven(plan: Plan, base: Healthy, rng: Random, detector: str, name: str) -> S
     placed = sized([*before, *plan.stretch, *after, *ending])
     run = Run([p.entry for p in placed], plan.agent or name, base.question, plan.ended, plan.facts)
     case = Case(name, [*plan.others, run], [], plan.declares, plan.only, plan.schemas)
-    truth = _truth(plan, placed) if plan.severity else None
+    dialect = _dialect(plan, rng)
+    truth = _truth(plan, placed, timed=dialect in SPANS) if plan.severity else None
     into = "" if plan.place == "whole" else base.name
-    return Sample(detector, plan.kind, into, _dialect(plan, rng), case, truth)
+    return Sample(detector, plan.kind, into, dialect, case, truth)
 
 
 def _dialect(plan: Plan, rng: Random) -> str:
@@ -130,24 +141,21 @@ def steps(placed: Sequence[Placed]) -> Iterator[tuple[Placed, int, int]]:
             step += 1 + len(p.entry.calls)
 
 
-def _truth(plan: Plan, placed: Sequence[Placed]) -> Truth:
+def _truth(plan: Plan, placed: Sequence[Placed], *, timed: bool) -> Truth:
+    """`timed`: the dialect tells when tools ran."""
     proofs = [(turn, step + 1 + place) for p, turn, step in steps(placed) for place in p.proof]
-    spent = [_spent(p.entry) for p in placed if p.useless]
-    known = plan.wastes and None not in spent
+    wasted = [spent(p.entry, timed=timed) for p in placed if p.useless and isinstance(p.entry, Turn)]
+    sums = plan.wasted or (Spent.sum(wasted) if plan.wastes else Spent(None, None, None))
     return Truth(
         0 if plan.whole_run else min(turn for turn, _ in proofs),
         max(turn for turn, _ in proofs),
         0 if plan.whole_run else min(step for _, step in proofs),
         max(step for _, step in proofs),
         plan.severity or "",
-        sum(filter(None, spent)) if known else None,
+        sums.tokens,
+        sums.usd,
+        sums.seconds,
     )
-
-
-def _spent(entry: Entry) -> int | None:
-    if not isinstance(entry, Turn) or entry.error or not entry.measured or entry.input_tokens is None:
-        return None
-    return entry.input_tokens + entry.output_tokens
 
 
 def _around(plan: Plan, base: Healthy, rng: Random) -> tuple[list[Placed], list[Placed]]:

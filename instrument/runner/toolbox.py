@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import orjson
 
+from instrument.names import nearest
 from instrument.runner import adapters
 from instrument.runner.event_loop import ToolLoop
 from instrument.runner.tools import RunnableTool, Tool
@@ -19,10 +20,6 @@ _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 """What the Messages API takes for a tool's name."""
 _CLIENT_RUN: Final = re.compile(r"(bash|text_editor|computer|memory|browser_toolset|computer_toolset)_\d{8}")
 """Tools that Anthropic defines and the client runs; all others with a type of their own run on the API's side."""
-_NEAREST: Final = 3
-_NEAR_SCORE: Final = 62.0
-"""Of rapidfuzz's WRatio, 0..100. "file_read" and "readFile" have 94 and more with "read_file", "open_file" has 67; a short name that merely
-shares letters with a longer one, such as "ls" with "search", gets 60."""
 
 
 def toolbox(tools: Iterable[Any]) -> Toolbox:
@@ -74,18 +71,7 @@ class Toolbox:
 
     def nearest(self, name: str, toolset: str | None = None) -> tuple[str, ...]:
         """At most three names, of declared tools or of the toolset's members, that the model may have meant; best first."""
-        from rapidfuzz import fuzz, process, utils
-
-        known = self.names if toolset is None else adapters.members_of(self._toolsets.get(toolset))
-        found = process.extract(
-            name[:200],
-            known,
-            scorer=fuzz.WRatio,
-            processor=utils.default_process,
-            limit=_NEAREST,
-            score_cutoff=_NEAR_SCORE,
-        )
-        return tuple(near for near, _, _ in found)
+        return nearest(name, self.names if toolset is None else adapters.members_of(self._toolsets.get(toolset)))
 
     def close(self) -> None:
         """Cancels what asynchronous tools have left running in synchronous runs. The toolbox can be used again."""

@@ -16,7 +16,7 @@ from instrument.runner.content import Content, as_content
 from instrument.runner.failures import error_content, is_temporary
 from instrument.runner.sending import FETCH
 from instrument.runner.stop import StopReason
-from instrument.runner.validation import check, is_null_input
+from instrument.runner.validation import check
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -44,7 +44,7 @@ class ToolCall:
             unknown=not known,
             nearest=() if known else run.declared.nearest(name),
             invalid=check(tool.schema, arguments) if tool is not None and tool.schema is not None else None,
-            null_input=is_null_input(arguments),
+            null_input=sameness.is_null_input(arguments),
         )
         self.fact: Call = fact if turn is None else replace(fact, turn=turn)
         self.allowed = False

@@ -17,7 +17,7 @@ from instrument.runner.events import ToolEnded, ToolStarted
 from instrument.runner.execution import Job, Ran
 from instrument.runner.run import Run, active
 from instrument.runner.setup import COMPLETE, COMPLETE_TOOL, Setup
-from instrument.runner.validation import check, is_null_input
+from instrument.runner.validation import check
 from instrument.runner.wants import RunTools, Tell, Want
 from instrument.spill import TOOL as FETCH_TOOL
 
@@ -127,7 +127,7 @@ class ToolUse:
             unknown=unknown,
             nearest=toolbox.nearest(name, block.get("toolset_name")) if unknown else (),
             invalid=check(schema, arguments) if schema is not None else None,
-            null_input=is_null_input(arguments),
+            null_input=sameness.is_null_input(arguments),
         )
 
     def _own(self, item: Used) -> bool:

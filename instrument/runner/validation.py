@@ -56,11 +56,6 @@ def check(schema: Mapping[str, Any] | None, given: Any) -> str | None:
     return _joined(problems)
 
 
-def is_null_input(given: Any) -> bool:
-    """There were arguments, and every one of them is empty: null, "", [] or {}."""
-    return isinstance(given, dict) and bool(given) and all(v is None or v in ("", [], {}) for v in given.values())
-
-
 def _joined(problems: list[str]) -> str:
     more = len(problems) - MAX_PROBLEMS
     rest = f"; and {more} more" if more > 0 else ""

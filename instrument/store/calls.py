@@ -19,6 +19,7 @@ def settle_calls(con: duckdb.DuckDBPyConnection, requests: pa.Table, responses: 
     try:
         if asked.num_rows:
             con.execute(_ASKED)
+            con.execute(_ASKED_WITHOUT_ID)
         if answered.num_rows:
             con.execute(_ANSWERED)
         if asked.num_rows and con.execute(_UNTOLD).fetchall()[0][0]:
@@ -50,9 +51,26 @@ def _calls(rows: pa.Table) -> Iterator[tuple[str, str | None]]:
 
 _ASKED: Final = """
     UPDATE work SET declared = a.declared, call_key = coalesce(work.call_key, a.call_key),
-        loose_call_key = coalesce(work.loose_call_key, a.loose_call_key)
+        loose_call_key = coalesce(work.loose_call_key, a.loose_call_key),
+        null_input = coalesce(work.null_input, a.null_input)
     FROM asked a WHERE work.kind = 'tool' AND work.trace_id = a.trace_id AND work.tool_call_id = a.tool_call_id
 """
+_ASKED_WITHOUT_ID: Final = """
+    UPDATE work SET declared = linked.declared FROM (
+        WITH ran AS MATERIALIZED (
+            SELECT w.row, w.trace_id, w.tool_name, w.start_ns, n.agent_row FROM work w JOIN ancestors n ON n.row = w.row
+            WHERE w.kind = 'tool' AND w.tool_call_id IS NULL
+        ), requested AS MATERIALIZED (
+            SELECT a.trace_id, a.tool_name, n.agent_row, m.start_ns AS asked_ns,
+                CASE WHEN count(a.declared) = count(*) AND min(a.declared) = max(a.declared) THEN min(a.declared) END AS declared
+            FROM asked a JOIN work m ON m.trace_id = a.trace_id AND m.span_id = a.span_id JOIN ancestors n ON n.row = m.row
+            WHERE a.tool_name IN (SELECT tool_name FROM ran) GROUP BY ALL
+        )
+        SELECT ran.row, q.declared FROM ran ASOF JOIN requested q ON q.trace_id = ran.trace_id AND q.tool_name = ran.tool_name
+            AND q.agent_row = ran.agent_row AND q.asked_ns <= ran.start_ns
+    ) AS linked WHERE work.row = linked.row
+"""
+"""A producer that gives its tool spans no call id (OpenLLMetry): the last request of the same run for a tool of that name asked for it."""
 _ANSWERED: Final = """
     UPDATE work SET result_key = a.result_key, result_chars = a.result_chars, failed = work.failed OR a.failed,
         failure_inferred = CASE WHEN work.failed THEN work.failure_inferred WHEN a.failed THEN a.failure_inferred END,
@@ -82,7 +100,8 @@ _INFERRED: Final = """
         parent_span_id, 'tool' AS kind, u.tool_name AS name, agent_name, conversation_id, user_id, service_name, at_ns AS start_ns,
         at_ns AS end_ns, 'unset' AS status, r.failed, r.failure_inferred, r.failure_kind,
         CASE WHEN r.failed THEN r.result[:500] END AS error_message, u.tool_name, u.tool_call_id, u.declared, u.call_key,
-        u.loose_call_key, r.result_key, r.result_chars, content_state, true AS inferred, dialect, source_key, stamped AS run_id
+        u.loose_call_key, u.null_input, 'both' AS inferred_times, r.result_key, r.result_chars, content_state, true AS inferred, dialect,
+        source_key, stamped AS run_id
     FROM untold u LEFT JOIN answered r ON r.trace_id = u.trace_id AND r.tool_call_id = u.tool_call_id
 """
 _THEIR_ANCESTORS: Final = """

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import logging
+import math
 import os
 import threading
 import time
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from instrument.otlp import Issue
+    from instrument.store.load import Loaded
 
 log = logging.getLogger("instrument")
 
@@ -51,17 +53,28 @@ class Adopted:
 
     spans: int = 0
     """Spans that are new there."""
+    seen: int = 0
+    """Spans that were read: those that are new, those that came again, and marks whose end has come."""
     segments: int = 0
     """Segments that had something new."""
     issues: tuple[Issue, ...] = ()
     """Why segments could not be adopted; empty when all were."""
+    complete: bool = True
+    """False: `longest_seconds` were over before all was read."""
 
 
-def adopt(path: Path, *, timeout_seconds: float = 30.0, even_if_unchanged: bool = False) -> Adopted:
+def adopt(
+    path: Path,
+    *,
+    timeout_seconds: float = 30.0,
+    even_if_unchanged: bool = False,
+    longest_seconds: float = math.inf,
+) -> Adopted:
     """Brings all of the journal of the database at `path` into it, and creates the database if there is only a journal.
 
     Costs next to nothing while the journal has not grown since this process last did it. Does not raise where it cannot be done: says so
-    in `issues`, and `unread` gives what the database lacks.
+    in `issues`, and `unread` gives what the database lacks. After `longest_seconds` no further transaction is begun, so that readers
+    get their turn; then `complete` is False.
     """
     waiting = _sizes(path)
     if not waiting or (waiting == _adopted.get(path) and not even_if_unchanged and path.exists()):
@@ -72,8 +85,9 @@ def adopt(path: Path, *, timeout_seconds: float = 30.0, even_if_unchanged: bool 
     from instrument.otlp import Issue
 
     try:
-        adopted = _adopt(path, timeout_seconds)
-        _adopted[path] = waiting
+        adopted = _adopt(path, timeout_seconds, longest_seconds)
+        if adopted.complete:
+            _adopted[path] = waiting
         return adopted
     except (StoreError, OSError, duckdb.Error) as e:
         problem = str(e).splitlines()[0] if str(e) else type(e).__name__
@@ -131,25 +145,27 @@ class _Progress:
     lock: int | None = None
 
 
-def _adopt(path: Path, timeout_seconds: float) -> Adopted:
+def _adopt(path: Path, timeout_seconds: float, longest_seconds: float) -> Adopted:
     from instrument.store.connect import writing
 
-    spans = segments = 0
+    spans = seen = segments = 0
     with _no_fork(), writing(path, timeout_seconds=timeout_seconds) as con:
         offsets = _offsets(con)
         waiting = _segments(path)
-        while waiting:
+        until = time.monotonic() + longest_seconds
+        while waiting and time.monotonic() < until:
             batch, waiting = waiting[:_TRANSACTION_SEGMENTS], waiting[_TRANSACTION_SEGMENTS:]
-            more, new, touched = _transaction(con, batch, offsets)
+            more, loaded, touched = _transaction(con, batch, offsets)
             waiting = more + waiting
-            spans += new
+            spans += loaded.spans
+            seen += loaded.seen
             segments += touched
-    return Adopted(spans, segments)
+    return Adopted(spans, seen, segments, complete=not waiting)
 
 
-def _transaction(con: DuckDBPyConnection, files: list[Path], offsets: dict[str, int]) -> tuple[list[Path], int, int]:
-    """Reads from `files` up to a limit. Returns those to go on with, the spans added and the segments that had something new."""
-    from instrument.store.load import Loader
+def _transaction(con: DuckDBPyConnection, files: list[Path], offsets: dict[str, int]) -> tuple[list[Path], Loaded, int]:
+    """Reads from `files` up to a limit. Returns those to go on with, what was added and the segments that had something new."""
+    from instrument.store.load import Loaded, Loader
 
     budget, touched, later, done = _TRANSACTION_BYTES, 0, [], []
     con.execute("BEGIN")
@@ -172,14 +188,14 @@ def _transaction(con: DuckDBPyConnection, files: list[Path], offsets: dict[str, 
             if budget <= 0:
                 later.append(file)
             done.append((file, progress))
-        spans = loader.finish().spans if touched else 0
+        loaded = loader.finish() if touched else Loaded(0, 0, 0)
         for _, progress in done:
             _remember(con, progress.source, progress.offset)
         con.execute("COMMIT")
         for file, progress in done:
             offsets[progress.source] = progress.offset
             _delete_if_consumed(file, progress)
-    return later, spans, touched
+    return later, loaded, touched
 
 
 def _remember(con: DuckDBPyConnection, source: str, offset: int) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import orjson
 import pyarrow as pa
 
-from instrument.otlp import AnyValue, plain
+from instrument.otlp import TOO_DEEP, AnyValue, plain
 
 Values = Sequence[AnyValue | None]
 
@@ -25,6 +25,8 @@ _STRING: Final = attrgetter("stringValue")
 _INT: Final = attrgetter("intValue")
 _HEX: Final = "0123456789abcdef"
 _INT64: Final = 2**63
+_DEEPEST: Final = 200
+"""Levels of lists and maps that are written; orjson writes 254."""
 LATEST_NS: Final = 4_102_444_800_000_000_000
 """2100-01-01: a time after it is no time."""
 
@@ -50,8 +52,21 @@ def dumps(value: Any) -> str:
     """JSON, whatever the value: what JSON cannot hold becomes its `str`."""
     try:
         return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
-    except TypeError:  # an integer beyond 64 bits or a lone surrogate
-        return str(value).encode("utf-8", "replace").decode()
+    except TypeError:  # an integer beyond 64 bits, a lone surrogate, or lists in lists without end
+        return orjson.dumps(_held(value, _DEEPEST), default=str).decode()
+
+
+def _held(value: Any, levels: int) -> Any:
+    """The same, as JSON holds it."""
+    if isinstance(value, dict | list | tuple) and not levels:
+        return TOO_DEEP
+    if isinstance(value, dict):
+        return {_held(str(k), 0): _held(v, levels - 1) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_held(v, levels - 1) for v in value]
+    if isinstance(value, int) and not -_INT64 <= value < 2 * _INT64:
+        return str(value)
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def first_texts(values: Values) -> list[str | None]:

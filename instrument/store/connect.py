@@ -90,17 +90,39 @@ def _create(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("BEGIN")
     for made in (*schema.TABLES, *schema.MACROS):
         con.execute(made.ddl)
+    for table, column in _missing(con):
+        con.execute(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {column.type}")
     con.execute(f"DELETE FROM {schema.META.name} WHERE key = 'schema_version'")
     con.execute(f"INSERT INTO {schema.META.name} VALUES ('schema_version', ?)", [str(schema.VERSION)])
     con.execute("COMMIT")
 
 
 def _stand_in(con: duckdb.DuckDBPyConnection) -> None:
-    """Empty tables, for this connection alone, in place of those that an earlier flyball did not have yet."""
+    """What an earlier flyball did not have yet, for this connection alone: tables that are empty, columns of nulls."""
     there = {name for (name,) in con.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
     for table in schema.TABLES:
         if table.name not in there:
             con.execute(table.ddl.replace("CREATE TABLE", "CREATE TEMP TABLE", 1))
+    new: dict[str, list[str]] = {}
+    for table, column in _missing(con):
+        new.setdefault(table.name, []).append(f"NULL::{column.type} AS {column.name}")
+    for name, columns in new.items():
+        # A copy, since readers ask for rows by number, which a view has none of.
+        con.execute(f"CREATE TEMP TABLE {name} AS SELECT *, {', '.join(columns)} FROM main.{name}")
+
+
+def _missing(con: duckdb.DuckDBPyConnection) -> list[tuple[schema.Table, schema.Column]]:
+    """Columns that the tables which are there do not have yet."""
+    rows = con.execute("SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal").fetchall()
+    there = {name for name, _ in rows}
+    known = set(rows)
+    return [
+        (table, column)
+        for table in schema.TABLES
+        if table.name in there
+        for column in table.columns
+        if (table.name, column.name) not in known
+    ]
 
 
 def check_version(con: duckdb.DuckDBPyConnection, path: Path) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final
 
-from instrument.otlp import AnyValue, KeyValue, Span
+from instrument.otlp import AnyValue, KeyValue, Span, plain
 from instrument.store import columns
 from instrument.store.memory import Memory
 from instrument.store.shapes import Shape
@@ -48,11 +48,17 @@ class Group:
         self.memory, self.extras = memory, extras
         self._by_position = by_position
         self.foreign_ids = 0
+        self.clipped = 0
+        """Spans of which content was cut off."""
         self.out: dict[str, Any] = {"span_key": list(range(first_key, first_key + len(spans)))}
 
     def values(self, position: int) -> list[AnyValue | None]:
         """The values at one position, span by span."""
         return list(map(_VALUE, self._by_position[position]))
+
+    def plain(self, position: int) -> list[Any]:
+        """The same as Python values."""
+        return list(map(plain, self.values(position)))
 
     def text(self, column: str) -> list[str | None] | None:
         """A column of `dialects.TEXT`; None where the shape has none of its names."""

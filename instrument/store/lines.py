@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -36,6 +36,8 @@ REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _DECODER: Final = msgspec.json.Decoder(Line)
 _RESOURCE: Final = msgspec.json.Decoder(Resource | None)
 _SCOPE: Final = msgspec.json.Decoder(Scope | None)
+_ENCODER: Final = msgspec.json.Encoder()
+_Written = TypeVar("_Written", bound=msgspec.Struct)
 _TOGETHER_BYTES: Final = 500_000
 """Lines decoded with one call. What is together in memory while its columns are made should fit a processor's cache."""
 
@@ -98,6 +100,18 @@ def decode_carefully(line: bytes) -> TracesData | str:
         return msgspec.convert(_mended(value), TracesData, strict=False)
     except (msgspec.ValidationError, RecursionError) as e:
         return str(e)
+
+
+def writable(value: _Written) -> tuple[_Written, int]:
+    """A document or issue as a database can hold it, lone surrogates replaced; and its size in bytes.
+
+    Raises RecursionError where it is nested too deeply to be read.
+    """
+    try:
+        return value, len(_ENCODER.encode(value))
+    except (UnicodeEncodeError, OverflowError):  # the second: numbers beyond 64 bits, which hide what comes after them
+        mended = msgspec.convert(_mended(msgspec.to_builtins(value)), type(value), strict=False)
+        return mended, 0
 
 
 def _mended(value: Any) -> Any:

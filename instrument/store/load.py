@@ -18,7 +18,7 @@ from instrument.otlp import Issue, TracesData
 from instrument.prices import Prices
 from instrument.store import schema
 from instrument.store.insert import insert, insert_new, write_issues
-from instrument.store.lines import decode_carefully
+from instrument.store.lines import decode_carefully, writable
 from instrument.store.reader import Batch, Reader
 from instrument.store.settle import Staged, settle
 
@@ -73,7 +73,7 @@ class Loader:
 
     def add_issue(self, issue: Issue) -> None:
         """Adds something that could not be read."""
-        self._issues.append(issue)
+        self._issues.append(writable(issue)[0])
 
     def finish(self) -> Loaded:
         """Writes what is left and settles it. Returns what this load brought."""
@@ -96,6 +96,7 @@ class Loader:
         self._close()
 
     def _source(self, name: str) -> tuple[int, str]:
+        name = name.encode("utf-8", "replace").decode()  # names of files need not be text
         if name not in self._sources:
             self._wait()
             rows = self._con.execute("SELECT source_key FROM sources WHERE name = ?", [name]).fetchall()

@@ -12,6 +12,8 @@ from instrument.store.messages import Conversations, Response
 from instrument.store.stage import Extras
 
 _REMEMBERED: Final = 100_000
+CallFacts = tuple[int | None, int | None, bool | None]
+"""`call_key`, `loose_call_key` and `null_input`."""
 
 
 def remember(memory: dict[Any, Any], key: Any, value: Any, most: int = _REMEMBERED) -> None:
@@ -27,15 +29,16 @@ class Memory:
 
     conversations: Conversations = field(default_factory=Conversations)
     _attribute_sets: dict[Any, dict[Any, int]] = field(default_factory=dict)
-    _calls: dict[tuple[str | None, str | None], tuple[int | None, int | None]] = field(default_factory=dict)
+    _calls: dict[tuple[str | None, str | None], CallFacts] = field(default_factory=dict)
     _toolsets: dict[str, tuple[int, frozenset[str]] | None] = field(default_factory=dict)
     _sent_back: dict[tuple[str, str, int], int] = field(default_factory=dict)
 
-    def call_keys(self, tool: str | None, arguments: str | None) -> tuple[int | None, int | None]:
-        """`call_key` and `loose_call_key`."""
+    def call_facts(self, tool: str | None, arguments: str | None) -> CallFacts:
+        """What tool and arguments alone say of a call."""
         found = self._calls.get((tool, arguments))
         if found is None:
-            found = sameness.call_keys(tool, arguments)
+            null = None if arguments is None else sameness.is_null_input(arguments)
+            found = (*sameness.call_keys(tool, arguments), null)
             remember(self._calls, (tool, arguments), found)
         return found
 

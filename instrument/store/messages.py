@@ -117,6 +117,9 @@ class Conversations:
         if isinstance(value.get("parts"), list):
             parts = [p for p in value["parts"] if isinstance(p, dict)]
             text = body.decode("utf-8", "replace")
+            if any("type" not in p for p in parts):  # Gemini's have none
+                parts = [p if "type" in p else _gemini_part(p) for p in parts]
+                text = dumps({"role": value.get("role"), "parts": parts})
         else:
             parts = parts_of(value)
             text = dumps({"role": value.get("role"), "parts": parts})
@@ -194,6 +197,21 @@ def _part(block: Any) -> dict[str, Any]:
         }
         return {**part, "is_error": True} if block.get("is_error") or block.get("isError") else part
     return block
+
+
+def _gemini_part(part: dict[str, Any]) -> dict[str, Any]:
+    """A part of Gemini's API: what it holds is the one name in it. Pictures and files keep that name only. Any other part as it is."""
+    call, answer = part.get("functionCall"), part.get("functionResponse")
+    if isinstance(call, dict):
+        return {"type": "tool_call", "id": call.get("id"), "name": call.get("name"), "arguments": call.get("args")}
+    if isinstance(answer, dict):
+        return {"type": "tool_call_response", "id": answer.get("id"), "response": answer.get("response")}
+    if "text" in part:
+        return {"type": "reasoning" if part.get("thought") is True else "text", "content": part["text"]}
+    blob = next(
+        (name for name in ("inlineData", "fileData", "executableCode", "codeExecutionResult") if name in part), None
+    )
+    return part if blob is None else {"type": f"gemini_{blob}"}
 
 
 def _decoded(arguments: Any) -> Any:

@@ -10,8 +10,10 @@ import orjson
 from instrument import sameness
 from instrument.otlp import plain
 from instrument.store import families
+from instrument.store.clipping import clipped_rows, is_cut
 from instrument.store.columns import dumps
 from instrument.store.group import Group
+from instrument.store.memory import CallFacts
 from instrument.store.messages import Call, Message, Response
 from instrument.store.plain_columns import key_of_hex
 from instrument.store.tool_content import stated
@@ -62,12 +64,14 @@ def fill(group: Group) -> None:
         for row in rows:
             states[row] = "none"
         return
-    said, modes = _said(group), group.text("content_mode")
+    said, modes, clipped = _said(group), group.text("content_mode"), clipped_rows(group)
     facts = [_NONE] * len(group.spans)
     for row in rows:
         fact = facts[row] = _facts(group, row, said)
         recorded = fact.system_key is not None or fact.input_keys is not None or fact.output_keys is not None
-        states[row] = stated(modes[row] if modes else None, recorded)
+        cut = row in clipped or is_cut(said.sent[row]) or is_cut(said.answered[row]) or is_cut(said.tools[row])
+        states[row] = stated(modes[row] if modes else None, recorded, cut)
+        group.clipped += states[row] == "clipped"
     for name in ("toolset_key", "system_key", "input_keys", "output_keys", "requested_calls"):
         out[name] = [getattr(f, name) for f in facts]
     # An empty answer of hashed content has a length, nought, and no key.
@@ -161,22 +165,28 @@ def _response_row(trace_id: str, m: Message, r: Response) -> tuple[Any, ...]:
 def _answered(group: Group, row: int, fact: _Facts, answered: str) -> None:
     messages = group.memory.conversations.messages(answered, "assistant")
     fact.output_keys = [m.key for m in messages]
+    if is_cut(answered):
+        return  # what is left of it says neither all that was said nor all that was asked for
     fact.text = "\n".join(m.text for m in messages if m.text)
     calls = [c for m in messages for c in m.calls]
     fact.requested_calls = len(calls)
     for position, call in enumerate(calls):
-        _request(group, row, position, call, group.memory.call_keys(call.name, call.arguments), fact.names)
+        _request(group, row, position, call, group.memory.call_facts(call.name, call.arguments), fact.names)
 
 
 def _requested(group: Group, row: int, fact: _Facts, requested: str) -> None:
-    """Calls asked for, as our recorder writes them where content is hashed: a list of [id, name, key, loose key]."""
+    """Calls asked for, as our recorder writes them where content is hashed: a list of [id, name, key, loose key, null input]."""
     try:
-        calls = [(Call(c[0], c[1], None), (key_of_hex(c[2]), key_of_hex(c[3]))) for c in orjson.loads(requested)]
+        calls = [(Call(c[0], c[1], None), _recorded(*c[2:5])) for c in orjson.loads(requested)]
     except (ValueError, TypeError, IndexError):
         return  # not what we write: the span stays without requests, and its content state says `hashed`
     fact.requested_calls = len(calls)
-    for position, (call, keys) in enumerate(calls):
-        _request(group, row, position, call, keys, fact.names)
+    for position, (call, facts) in enumerate(calls):
+        _request(group, row, position, call, facts, fact.names)
+
+
+def _recorded(call_key: Any, loose_call_key: Any, null_input: Any = None) -> CallFacts:
+    return key_of_hex(call_key), key_of_hex(loose_call_key), null_input if isinstance(null_input, bool) else None
 
 
 def _request(
@@ -184,13 +194,16 @@ def _request(
     row: int,
     position: int,
     call: Call,
-    keys: tuple[int | None, int | None],
+    facts: CallFacts,
     names: frozenset[str] | None,
 ) -> None:
     out = group.out
     declared = None if names is None or call.name is None else call.name in names
     asked = (out["span_key"][row], out["trace_id"][row], out["span_id"][row])
-    group.extras.requests.append((*asked, position, call.id, call.name, *keys, call.arguments, declared))
+    exact, loose, null_input = facts
+    group.extras.requests.append(
+        (*asked, position, call.id, call.name, exact, loose, call.arguments, declared, null_input)
+    )
 
 
 def _system_parts(system: str) -> list[Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from instrument.store import columns
-from instrument.store.dialects import OPERATIONS
+from instrument.store import columns, provider_usage
+from instrument.store.dialects import KINDS_BY_NAME, OPERATIONS
 from instrument.store.group import Group
 from instrument.store.stage import STAGE
 
@@ -22,8 +22,9 @@ _TEXTS: Final = (
     "response_id", "request_id", "tool_name", "tool_call_id", "rejected", "failure_kind", "service_tier", "speed", "inference_geo",
     "cost_source",
 )  # fmt: skip
-_KEYS: Final = ("call_key", "loose_call_key", "result_key", "output_key", "loose_output_key")
+_KEYS: Final = ("call_key", "loose_call_key", "result_key", "output_key", "loose_output_key", "asked_key")
 _FIRST_TOKEN_NS: Final = (("first_token_ms", 1e6), ("first_token_seconds", 1e9))
+_INFERRED_TIMES: Final = ("start", "end", "both")
 _LONGEST_WAIT: Final = 1e7
 """In either unit; more is no waiting time, and would not fit nanoseconds in 64 bits."""
 
@@ -71,6 +72,8 @@ def _texts(group: Group) -> None:
             out[column] = group.text(column)
     if "finish_reason" in shape.text:
         out["finish_reason"] = columns.first_texts(group.values(shape.text["finish_reason"]))
+    if "inferred_times" in shape.text:
+        out["inferred_times"] = [v if v in _INFERRED_TIMES else None for v in group.text("inferred_times") or ()]
     if "run_id" in shape.text:
         out["stamped_run_id"] = group.text("run_id")
     for column in _KEYS:
@@ -83,6 +86,8 @@ def _numbers(group: Group) -> None:
     for column, position in shape.whole.items():
         if column in STAGE:
             out[column] = columns.whole(group.values(position))
+    if "provider_metadata" in shape.text:
+        provider_usage.complete(group)
     for column, position in shape.flag.items():
         if column in STAGE:
             out[column] = columns.flags(group.values(position))
@@ -108,6 +113,9 @@ def _kinds(group: Group) -> list[str]:
 
 def _kind_by_names(group: Group) -> str:
     shape = group.shape
+    for name, kind in KINDS_BY_NAME:
+        if name in group.names:
+            return kind
     if "tool_name" in shape.text and "request_model" not in shape.text:
         return "tool"
     asked = "request_model" in shape.text or "response_model" in shape.text

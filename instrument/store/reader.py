@@ -16,7 +16,7 @@ from instrument.otlp import Issue, KeyValue, Resource, Scope, Span, TracesData, 
 from instrument.store import columns, schema
 from instrument.store.group import Context, Group
 from instrument.store.insert import arrow
-from instrument.store.lines import Line, decode, resource_and_scope
+from instrument.store.lines import Line, decode, resource_and_scope, writable
 from instrument.store.memory import Memory, remember
 from instrument.store.rows import rows_of
 from instrument.store.shapes import Shape, shape_of
@@ -73,8 +73,9 @@ class Reader:
     _tables: list[pa.Table] = field(default_factory=list)
     _bytes: int = 0
     _held: int = 0
-    """Characters of text in decoded spans that wait: a request repeats the whole history."""
+    """Bytes of decoded spans that wait: a request repeats the whole history."""
     _broken: dict[str, int] = field(default_factory=dict)
+    _clipped: dict[str, int] = field(default_factory=dict)
 
     def add_lines(self, data: bytes, source: tuple[int, str], first_line: int) -> None:
         """Adds whole OTLP JSON lines of `source` (key and name); `first_line` is the number of the first. Broken ones become issues."""
@@ -104,12 +105,14 @@ class Reader:
         self._limit()
 
     def add(self, document: TracesData, source: tuple[int, str]) -> None:
-        """Adds decoded spans, from whatever reader."""
+        """Adds decoded spans, from whatever reader. Raises RecursionError where they are nested without end."""
+        document, size = writable(document)
         for resource in document.resourceSpans:
             for scoped in resource.scopeSpans:
                 context = self._context(resource.resource, scoped.scope, source)
                 self._waiting.setdefault(context, []).extend(scoped.spans)
-                self._held += sum(map(_chars, scoped.spans))
+        self._held += size
+        self._bytes += size
         self._limit()
 
     def _undecoded(self, name: _Undecoded) -> Context:
@@ -134,7 +137,7 @@ class Reader:
     def _limit(self) -> None:
         if self._held >= _BATCH_BYTES or sum(map(len, self._waiting.values())) >= _GROUPED_SPANS:
             self._to_columns()
-        if sum(t.num_rows for t in self._tables) >= _BATCH_SPANS:
+        if self._bytes >= _BATCH_BYTES or sum(t.num_rows for t in self._tables) >= _BATCH_SPANS:
             self.flush()
 
     def _to_columns(self) -> None:
@@ -154,6 +157,8 @@ class Reader:
         self._tables.append(rows_of(group))
         self.next_key += len(spans)
         self.seen += len(spans)
+        if group.clipped:
+            self._clipped[context.source] = self._clipped.get(context.source, 0) + group.clipped
         if group.foreign_ids:
             self.issues.append(_foreign(context, group.foreign_ids))
 
@@ -183,7 +188,8 @@ class Reader:
         for source, count in self._broken.items():
             if count > _ISSUE_LINES_SHOWN:
                 self.issues.append(_broken_lines(source, count - _ISSUE_LINES_SHOWN))
-        issues, self.issues, self._broken = self.issues, [], {}
+        self.issues += (_cut(source, count) for source, count in self._clipped.items())
+        issues, self.issues, self._broken, self._clipped = self.issues, [], {}, {}
         return issues
 
     def _broken_line(self, source: str, number: int, problem: str) -> None:
@@ -197,13 +203,6 @@ class Reader:
         """Our recorder's reports of lost spans become issues."""
         self.issues += (_loss(span, context) for span in spans if span.name == semconv.LOSS_SPAN)
         return [span for span in spans if span.name != semconv.LOSS_SPAN]
-
-
-def _chars(span: Span) -> int:
-    """Length of the text in a span's attributes."""
-    return sum(
-        len(a.value.stringValue) for a in span.attributes if a.value is not None and a.value.stringValue is not None
-    )
 
 
 def alike(spans: list[Span]) -> Iterator[tuple[tuple[str, ...], Positions, list[Span]]]:
@@ -247,6 +246,12 @@ def _foreign(context: Context, count: int) -> Issue:
     return Issue(
         "foreign_id", context.source, message, "nothing to do, if the trace looks right", count=count, error=False
     )
+
+
+def _cut(source: str, count: int) -> Issue:
+    message = "content of spans was cut off, or attributes were dropped, before it was written"
+    remedy = "raise OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT and OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT where the spans are made"
+    return Issue("clipped", source, message, remedy, count=count, error=False)
 
 
 def _broken_lines(source: str, count: int) -> Issue:

@@ -3,7 +3,7 @@
 One model call can be on the SDK's own span, on an instrumentor's, on the provider's server span. All rows stay; all but one point to
 the one that stands for the call (`duplicate_of`), and that one takes from the others what it lacks. Rules, in order:
 
-1. model spans of one trace with the same response id;
+1. model spans of one trace with the same response id, unless one library gives it to one call after another;
 2. a model span below another: other library and the same or missing usage, or the same usage; same or missing model;
 3. model spans side by side (an instrumentor that does not make its span current), of different libraries, one within the time of the other;
 4. a tool span of one library below one of another library for the same tool.
@@ -41,11 +41,17 @@ END"""
 """Whether a tool was declared, where the request that asked for it is not known: by the last request before it."""
 
 _MERGED: Final = (
-    "agent_name", "conversation_id", "user_id", "request_model", "response_model", "response_id", "finish_reason", "uncached_input_tokens",
-    "cache_read_tokens", "cache_write_tokens", "input_tokens", "output_tokens", "reasoning_tokens", "cost_usd", "time_to_first_token_ns",
-    "tool_call_id", "call_key", "loose_call_key", "result_key", "result_chars", "error_type", "error_message", "failure_kind", "output_key",
-    "loose_output_key", "output_chars", "requested_calls", "toolset_key", "rejected",
+    "agent_name", "conversation_id", "user_id", "request_model", "response_model", "response_id", "finish_reason", "time_to_first_token_ns",
+    "tool_call_id", "call_key", "loose_call_key", "null_input", "result_key", "result_chars", "error_type", "error_message", "failure_kind",
+    "output_key", "asked_key", "loose_output_key", "output_chars", "requested_calls", "toolset_key", "rejected",
 )  # fmt: skip
+"""Facts of which each is taken from whoever has it."""
+_COUNTERS: Final = (
+    "uncached_input_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "input_tokens",
+    "output_tokens", "reasoning_tokens", "web_searches", "compaction_input_tokens", "compaction_output_tokens",
+)  # fmt: skip
+_USAGE: Final = (*_COUNTERS, "usage_state", "cost_usd", "price_source")
+"""What is taken from one report as a whole: a cache counter of the one and an input of the other are no usage."""
 
 
 def any_duplicates(spans: pa.Table) -> bool:
@@ -74,13 +80,24 @@ _CANDIDATES: Final = """
 
 
 def _same_response(con: duckdb.DuckDBPyConnection) -> None:
+    """A library that gives an id again once the call that had it is over names something else by it (a run, or every answer of a test
+    double): its calls are counted one by one, and the k-th of it is the k-th of the others."""
     con.execute(
         f"""
         INSERT INTO same
-        SELECT row, stands FROM (
-            SELECT row, first_value(row) OVER (PARTITION BY trace_id, response_id ORDER BY {_RANK}, start_ns, span_id) AS stands
+        WITH reports AS MATERIALIZED (
+            SELECT row, trace_id, response_id, dialect, start_ns, span_id, start_ns >= max(end_ns) OVER (
+                PARTITION BY trace_id, response_id, dialect ORDER BY start_ns, span_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+            ) AS again
             FROM work WHERE kind = 'model' AND response_id IS NOT NULL
                 AND trace_id IN (SELECT trace_id FROM candidates WHERE kind = 'model')
+        ), numbered AS MATERIALIZED (
+            SELECT *, count(*) FILTER (again) OVER (PARTITION BY trace_id, response_id, dialect ORDER BY start_ns, span_id) AS place
+            FROM reports
+        )
+        SELECT row, stands FROM (
+            SELECT row, first_value(row) OVER (PARTITION BY trace_id, response_id, place ORDER BY {_RANK}, start_ns, span_id) AS stands
+            FROM numbered
         ) WHERE row <> stands
         """
     )
@@ -163,19 +180,16 @@ def _mark(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(
         "UPDATE work SET duplicate_of = s.span_id FROM same JOIN work s ON s.row = same.stands WHERE work.row = same.row"
     )
+    _take_usage(con)
     merged = ", ".join(f"{c} = coalesce(work.{c}, o.{c})" for c in _MERGED)
     others = ", ".join(f"any_value(w.{c} ORDER BY {_rank('w')}) AS {c}" for c in _MERGED)
     con.execute(
         f"""
         UPDATE work SET {merged}, failed = work.failed OR coalesce(o.failed, false),
-            price_source = CASE WHEN work.cost_usd IS NULL AND o.cost_usd IS NOT NULL THEN o.price_source ELSE work.price_source END,
-            usage_state = CASE WHEN work.usage_state = 'missing' THEN o.usage_state ELSE work.usage_state END,
             content_state =
                 CASE WHEN coalesce(work.content_state, 'none') = 'none' THEN o.content_state ELSE work.content_state END
         FROM (
             SELECT same.stands, {others}, bool_or(w.failed) AS failed,
-                any_value(w.price_source ORDER BY w.cost_usd IS NULL) AS price_source,
-                any_value(w.usage_state ORDER BY w.usage_state) AS usage_state,
                 any_value(w.content_state ORDER BY w.content_state) AS content_state
             FROM same JOIN work w ON w.row = same.row GROUP BY same.stands
         ) AS o WHERE work.row = o.stands
@@ -190,5 +204,23 @@ def _mark(con: duckdb.DuckDBPyConnection) -> None:
             WHERE s.span_key NOT IN (SELECT span_key FROM contents) AND d.span_key IN (SELECT span_key FROM contents)
             QUALIFY row_number() OVER (PARTITION BY s.span_key ORDER BY d.span_key) = 1
         ) AS moved WHERE contents.span_key = moved.from_key
+        """
+    )
+
+
+def _take_usage(con: duckdb.DuckDBPyConnection) -> None:
+    """The row that stands for a call gets the usage of the report that says most: whole before part, as billed, in most detail."""
+    detail = " + ".join(f"CASE WHEN {c} IS NULL THEN 0 ELSE 1 END" for c in _COUNTERS)
+    con.execute(
+        f"""
+        UPDATE work SET {", ".join(f"{c} = best.{c}" for c in _USAGE)} FROM (
+            SELECT reports.stands, w.row AS from_row, {", ".join(f"w.{c}" for c in _USAGE)}
+            FROM (SELECT row, stands FROM same UNION SELECT stands, stands FROM same) AS reports JOIN work w ON w.row = reports.row
+            WHERE w.kind = 'model'
+            QUALIFY row_number() OVER (
+                PARTITION BY reports.stands
+                ORDER BY w.usage_state, w.price_source = 'reported' DESC, w.cost_usd IS NULL, {detail} DESC, {_rank("w")}, w.row
+            ) = 1
+        ) AS best WHERE work.row = best.stands AND best.from_row <> best.stands
         """
     )

@@ -6,7 +6,15 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from instrument.store import attribute_sets, failures, guarded, model_content, plain_columns, tool_content
+from instrument.store import (
+    attribute_sets,
+    failures,
+    guarded,
+    model_content,
+    plain_columns,
+    tool_content,
+    usage_details,
+)
 from instrument.store.group import Group
 from instrument.store.stage import staged
 
@@ -18,6 +26,7 @@ _AT_LENGTH: Final = (None,) * len(_CONTENTS)
 def rows_of(group: Group) -> pa.Table:
     """One row per span, columns as `stage.STAGE`; rows of the other tables go to the group's extras."""
     plain_columns.fill(group)
+    usage_details.fill(group)
     failures.fill(group)
     guarded.fill(group)
     if "tool" in group.out["kind"]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of the schema. A database with a higher one is refused, with a lower one migrated on the next write."""
 
 
@@ -58,6 +58,7 @@ class Macro(Table):
 KIND: Final = "ENUM('agent', 'model', 'tool', 'other')"
 STATUS: Final = "ENUM('unset', 'ok', 'error')"
 USAGE: Final = "ENUM('complete', 'partial', 'missing')"
+TIMES: Final = "ENUM('start', 'end', 'both')"
 CONTENT: Final = "ENUM('full', 'clipped', 'hashed', 'none')"
 
 SPANS: Final = Table(
@@ -88,6 +89,11 @@ SPANS: Final = Table(
         Column("service_name", "VARCHAR", "Process that made the span (`service.name`)."),
         Column("start_ns", "BIGINT", "Start, nanoseconds since 1970 UTC."),
         Column("end_ns", "BIGINT", "End, nanoseconds since 1970 UTC; NULL while the span is pending or was cut off."),
+        Column(
+            "inferred_times",
+            TIMES,
+            "Which of these two were not recorded and were worked out from what came before; NULL where none was.",
+        ),
         Column("status", STATUS, "Status as the producer set it."),
         Column(
             "failed", "BOOLEAN", "Whether it failed: flagged by the producer, or inferred from what the result says."
@@ -122,6 +128,12 @@ SPANS: Final = Table(
         Column("output_tokens", "BIGINT", "Output tokens, reasoning included."),
         Column("reasoning_tokens", "BIGINT", "Output tokens spent on reasoning."),
         Column("web_searches", "BIGINT", "Server-side web searches billed."),
+        Column(
+            "compaction_input_tokens",
+            "BIGINT",
+            "Input tokens of the passes that shortened the conversation for this call: billed with it, and not in `input_tokens`.",
+        ),
+        Column("compaction_output_tokens", "BIGINT", "Output tokens of these passes, not in `output_tokens`."),
         Column("usage_state", USAGE, "Whether the token counts are whole; NULL on spans that are no model calls."),
         Column(
             "cost_usd", "DOUBLE", "Price of the model call in US dollars; NULL where the price or the usage is unknown."
@@ -129,7 +141,7 @@ SPANS: Final = Table(
         Column(
             "price_source",
             "VARCHAR",
-            "Where the price comes from: `genai-prices <version>`, `user`, `reported`; else why there is none.",
+            "Where the price comes from: `genai-prices <version>` (and what was added to it), `user`, `reported`; else `unknown:` and why.",
         ),
         Column("time_to_first_token_ns", "BIGINT", "From the request to the first piece of the answer, nanoseconds."),
         Column("retries", "INTEGER", "How often the client sent the request again."),
@@ -139,11 +151,21 @@ SPANS: Final = Table(
         Column("rejected", "VARCHAR", "Why the call never ran: `unknown_tool`, `invalid_arguments`, `blocked`."),
         Column("call_key", "UBIGINT", "Same tool and arguments, same key."),
         Column("loose_call_key", "UBIGINT", "Same tool and words, same key: nonces, dates, pages and order left out."),
+        Column(
+            "null_input",
+            "BOOLEAN",
+            "Whether there were arguments and every one of them was empty (null, no text, no entries); NULL where not recorded.",
+        ),
         Column("result_key", "UBIGINT", "Same result, same key."),
         Column("result_chars", "BIGINT", "Length of the result in characters."),
         Column("output_key", "UBIGINT", "Same text answered by the model, same key; NULL where it answered no text."),
         Column("loose_output_key", "UBIGINT", "The same with case, punctuation and numbers left out."),
         Column("output_chars", "BIGINT", "Length of the text answered, in characters."),
+        Column(
+            "asked_key",
+            "UBIGINT",
+            "What the user had said last in the request, same words, same key; set only where keys stand for the messages.",
+        ),
         Column("requested_calls", "INTEGER", "How many tool calls the model asked for in this answer."),
         Column(
             "toolset_key",
@@ -243,6 +265,7 @@ REQUESTS: Final = Table(
             "BOOLEAN",
             "Whether the tool was declared in that request; NULL where the declarations were not recorded.",
         ),
+        Column("null_input", "BOOLEAN", "See `spans`."),
     ),
 )
 
@@ -314,6 +337,16 @@ RUNS: Final = Table(
     ),
 )
 
+OUTCOMES: Final = Table(
+    "outcomes",
+    "how one run ended, as its user says (`flyball outcome`); it goes before what was recorded",
+    (
+        Column("id", "VARCHAR", "Run id, trace id or conversation id."),
+        Column("succeeded", "BOOLEAN", "Whether it did its task."),
+        Column("source", "VARCHAR", "The file or attribute that says so."),
+    ),
+)
+
 SOURCES: Final = Table(
     "sources",
     "one file or journal segment that was read",
@@ -355,6 +388,7 @@ TABLES: Final = (
     GUARDED,
     ACTIONS,
     RUNS,
+    OUTCOMES,
     SOURCES,
     ISSUES,
     META,
@@ -382,18 +416,25 @@ TOOL_TEXTS: Final = Macro(
     # TRY: a message is what somebody recorded, and may be no JSON.
     # By row ids, because a scan that only filters would unpack every text there is.
     f"""
-    WITH s AS (
-        SELECT run_key, step, span_key, trace_id, tool_call_id FROM spans
-        WHERE kind = 'tool' AND (run_key, step) IN (SELECT (run_key, step) FROM query_table(calls))
-    ), own AS (
-        SELECT * FROM contents WHERE rowid IN (SELECT rowid FROM contents WHERE span_key IN (SELECT span_key FROM s))
-    ), told AS (
+    WITH s AS MATERIALIZED (
+        SELECT run_key, step, span_key, trace_id, tool_call_id FROM spans WHERE rowid IN (SELECT rowid FROM spans WHERE kind = 'tool'
+            AND run_key IN (SELECT run_key FROM query_table(calls)) AND (run_key, step) IN (SELECT (run_key, step) FROM query_table(calls)))
+    ), own AS MATERIALIZED (
+        SELECT span_key, arguments, result, result_message_key FROM contents
+        WHERE rowid IN (SELECT rowid FROM contents WHERE span_key IN (SELECT span_key FROM s))
+    ), q AS MATERIALIZED (
+        SELECT trace_id, tool_call_id, arguments FROM tool_requests WHERE rowid IN (SELECT rowid FROM tool_requests
+            WHERE tool_call_id IN (SELECT tool_call_id FROM s LEFT JOIN own USING (span_key) WHERE own.arguments IS NULL))
+    ), r AS MATERIALIZED (
+        SELECT trace_id, tool_call_id, result, message_key FROM tool_responses WHERE rowid IN (SELECT rowid FROM tool_responses
+            WHERE tool_call_id IN (SELECT tool_call_id FROM s LEFT JOIN own USING (span_key) WHERE own.result IS NULL))
+    ), told AS MATERIALIZED (
         SELECT s.*, coalesce(own.arguments, q.arguments) AS arguments, own.result AS own, r.result AS failed,
             coalesce(own.result_message_key, r.message_key) AS message_key
         FROM s LEFT JOIN own ON own.span_key = s.span_key
-            LEFT JOIN tool_requests q ON q.trace_id = s.trace_id AND q.tool_call_id = s.tool_call_id
-            LEFT JOIN tool_responses r ON r.trace_id = s.trace_id AND r.tool_call_id = s.tool_call_id
-    ), m AS (
+            LEFT JOIN q ON q.trace_id = s.trace_id AND q.tool_call_id = s.tool_call_id
+            LEFT JOIN r ON r.trace_id = s.trace_id AND r.tool_call_id = s.tool_call_id
+    ), m AS MATERIALIZED (
         SELECT message_key, body FROM messages WHERE rowid IN (
             SELECT rowid FROM messages WHERE message_key IN (SELECT message_key FROM told WHERE own IS NULL)
         )

@@ -11,7 +11,7 @@ _TEXT: Final = (
     "trace_id", "span_id", "parent_span_id", "kind", "name", "agent_name", "conversation_id", "user_id", "service_name", "status",
     "error_type", "error_message", "failure_kind", "provider", "request_model", "response_model", "response_id", "request_id",
     "finish_reason", "service_tier", "speed", "inference_geo", "tool_name", "tool_call_id", "rejected", "content_state", "stamped_run_id",
-    "dialect", "cost_source",
+    "dialect", "cost_source", "inferred_times",
 )  # fmt: skip
 _WHOLE: Final = (
     "span_key", "start_ns", "end_ns", "max_tokens", "input_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_5m_tokens",
@@ -19,13 +19,13 @@ _WHOLE: Final = (
     "compaction_output_tokens", "time_to_first_token_ns", "result_chars", "output_chars", "requested_calls",
 )  # fmt: skip
 _KEYS: Final = (
-    "call_key", "loose_call_key", "result_key", "output_key", "loose_output_key", "toolset_key", "attributes_key",
+    "call_key", "loose_call_key", "result_key", "output_key", "loose_output_key", "asked_key", "toolset_key", "attributes_key",
 )  # fmt: skip
 
 STAGE: Final[dict[str, pa.DataType]] = {
     **dict.fromkeys(_TEXT, pa.string()),
     **dict.fromkeys(_WHOLE, pa.int64()),
-    **dict.fromkeys(("failed", "failure_inferred", "pending", "streaming"), pa.bool_()),
+    **dict.fromkeys(("failed", "failure_inferred", "pending", "streaming", "null_input"), pa.bool_()),
     **dict.fromkeys(_KEYS, pa.uint64()),
     "reported_usd": pa.float64(),
     "source_key": pa.int32(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from instrument import sameness
+from instrument.store.clipping import clipped_rows, is_cut
 from instrument.store.group import MESSAGE_CHARS, Group
 from instrument.store.memory import Memory
 from instrument.store.stage import Extras
@@ -27,9 +28,10 @@ def fill(group: Group) -> None:
 
 def _asked(group: Group, rows: Sequence[int], arguments: Sequence[str | None]) -> None:
     calls, loose, names = group.column("call_key"), group.column("loose_call_key"), group.out["tool_name"]
+    null = group.column("null_input")
     for row in rows:
         if arguments[row] is not None:
-            calls[row], loose[row] = group.memory.call_keys(names[row], arguments[row])
+            calls[row], loose[row], null[row] = group.memory.call_facts(names[row], arguments[row])
 
 
 def _answered(group: Group, rows: Sequence[int], results: list[str | None]) -> None:
@@ -64,12 +66,14 @@ def _judged(group: Group, row: int, text: str) -> bool | None:
 
 def _states(group: Group, rows: Sequence[int]) -> None:
     states, arguments, results = group.column("content_state"), group.out["arguments"], group.out["result"]
-    modes = group.text("content_mode")
+    modes, clipped = group.text("content_mode"), clipped_rows(group)
     for row in rows:
-        recorded = (arguments is not None and arguments[row] is not None) or (
-            results is not None and results[row] is not None
-        )
-        states[row] = stated(modes[row] if modes else None, recorded)
+        asked = arguments[row] if arguments is not None else None
+        answered = results[row] if results is not None else None
+        recorded = asked is not None or answered is not None
+        cut = row in clipped or is_cut(asked) or is_cut(answered)
+        states[row] = stated(modes[row] if modes else None, recorded, cut)
+        group.clipped += states[row] == "clipped"
 
 
 def leave_out_repeats(memory: Memory, extras: Extras) -> None:
@@ -81,6 +85,6 @@ def leave_out_repeats(memory: Memory, extras: Extras) -> None:
             extras.contents[position] = (span_key, arguments, None, message_key, *rest)
 
 
-def stated(mode: str | None, recorded: bool) -> str:
-    """`content_state`: what the producer says it did with content, else whether there is any."""
-    return mode if mode in ("hashed", "none") else "full" if recorded else "none"
+def stated(mode: str | None, recorded: bool, cut: bool) -> str:
+    """`content_state`: what the producer says it did with content, else whether there is any and all of it."""
+    return mode if mode in ("hashed", "none") else "none" if not recorded else "clipped" if cut else "full"

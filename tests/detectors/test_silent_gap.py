@@ -68,3 +68,23 @@ def test_tools_known_only_from_messages_make_it_partial() -> None:
     case = Case("told", [tool_call("read"), _DONE], [])
     assert judge(case.load("messages_only"), select=("silent_gap",)).outcomes[0].state is State.PARTIAL
     assert judge(case.load(), select=("silent_gap",)).outcomes[0].state is State.COMPLETE
+
+
+def _pending(name: str) -> TracesData:
+    """Three turns, the second ten minutes after the first; of the first, the span so named never ended."""
+    reads = [tool_call("read", {"n": 1}), turn(tool_call("read", {"n": 2}), pause_seconds=600)]
+    document = Case("hangs", [agent_run([*reads, _DONE])], []).traces()
+    next(s for s in document.resourceSpans[0].scopeSpans[0].spans if s.name.startswith(name)).endTimeUnixNano = 0
+    return document
+
+
+def test_a_request_that_never_ended_is_told_where_the_run_went_on_without_it() -> None:
+    (finding,) = judge(_store(_pending("chat")), select=("silent_gap",)).findings
+    assert finding.message.startswith("A request to the model in turn 1 was under way for 10 minutes and never ended")
+    assert (finding.evidence["never_ended"], finding.evidence["went_on"]) == ("the model", True)
+    assert finding.wasted_seconds == finding.evidence["gap_seconds"]
+
+
+def test_a_tool_that_never_ended_is_left_to_the_detector_of_slow_tools() -> None:
+    found = judge(_store(_pending("execute_tool")), select=("silent_gap", "tool_timeout")).findings
+    assert [f.detector for f in found] == ["tool_timeout"]

@@ -10,7 +10,6 @@ from instrument import sameness
 from instrument.guards.facts import Action, Answer, Call, Outcome
 from instrument.guards.stuck import EmptyResponse, NullInput
 from instrument.policy import Policy, Stuck
-from instrument.runner.validation import is_null_input
 
 _SLOW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 _DONE = says("That is all there is to say.")
@@ -23,7 +22,9 @@ def _turns_in_which_null_input_stands(script: list[tuple[str, dict[str, object]]
     counted: dict[tuple[str, int], int] = {}
     first: dict[str, int] = {}
     for number, (tool, given_) in enumerate(script, 1):
-        call = Call(number, str(number), tool, sameness.call_key(tool, given_), None, null_input=is_null_input(given_))
+        call = Call(
+            number, str(number), tool, sameness.call_key(tool, given_), None, null_input=sameness.is_null_input(given_)
+        )
         said = guard.ran(call, Outcome())
         if not call.null_input:
             first.clear()
@@ -39,13 +40,7 @@ def test_null_input_is_counted_alike(script: list[tuple[str, dict[str, object]]]
     found = judge(load([Case("law", [*calls, _DONE], [])]), select=("null_input",)).findings
     guarded = {k: n for k, n in _turns_in_which_null_input_stands(script).items() if n >= Stuck().null_input_calls}
     seen = {(f.evidence["tool_name"], f.first_turn): f.evidence["in_turns"] for f in found}
-    # Only what is made again within three calls is read; the detector's page says so.
-    assert seen == (guarded if _made_again(script) else {})
-
-
-def _made_again(script: list[tuple[str, dict[str, object]]]) -> bool:
-    keys = [sameness.call_key(tool, given_) if is_null_input(given_) else None for tool, given_ in script]
-    return any(k is not None and k in keys[max(0, n - 2) : n] for n, k in enumerate(keys))
+    assert seen == guarded
 
 
 @_SLOW
@@ -70,9 +65,9 @@ def test_empty_answers_are_counted_alike(script: list[str]) -> None:
     assert {turn for f in found for turn in range(f.first_turn + 1, f.last_turn + 1)} == set(stopped)
 
 
-def test_without_arguments_null_input_is_blind_and_says_so() -> None:
+def test_hashed_content_says_whether_there_was_any_input() -> None:
     case = Case("hashed", [*[tool_call("search", {"q": ""}, f"{n}") for n in range(4)], _DONE], [])
-    (outcome,) = judge(case.load("hashed"), select=("null_input",)).outcomes
-    assert (outcome.state, outcome.reason) == (State.BLIND, "arguments of tool calls were not recorded")
-    (finding,) = judge(case.load(), Policy(), select=("null_input",)).findings
-    assert finding.evidence["arguments"] == '{"q":""}'
+    for dialect in ("gen_ai", "hashed"):
+        report = judge(case.load(dialect), Policy(), select=("null_input",))
+        assert [f.evidence["in_turns"] for f in report.findings] == [4]
+        assert [o.state for o in report.outcomes] == [State.COMPLETE]

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instrument.runner.validation import check, is_null_input
+from instrument import sameness
+from instrument.runner.validation import check
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -232,4 +233,4 @@ def test_whatever_schema_and_input_are_nothing_is_raised(given_: Any, schema: di
     ids=range(10),
 )
 def test_arguments_that_are_all_empty(given_: Any, null: bool) -> None:
-    assert is_null_input(given_) is null
+    assert sameness.is_null_input(given_) is null

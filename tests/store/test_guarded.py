@@ -94,6 +94,15 @@ def test_spans_without_guards_leave_both_tables_empty() -> None:
     assert rows(con, "SELECT (SELECT count(*) FROM guard_actions), (SELECT count(*) FROM guarded_runs)") == [(0, 0)]
 
 
+NEW_COLUMNS = [
+    ("spans", "inferred_times"),
+    ("spans", "null_input"),
+    ("spans", "asked_key"),
+    ("tool_requests", "null_input"),
+]
+"""Of the third version."""
+
+
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
     """A database as the first version of the schema left it."""
@@ -104,6 +113,8 @@ def old(tmp_path: Path) -> Path:
     with duckdb.connect(str(path)) as con:
         for table in (schema.GUARDED, schema.ACTIONS):
             con.execute(f"DROP TABLE {table.name}")
+        for table, column in NEW_COLUMNS:
+            con.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         con.execute("UPDATE flyball_meta SET value = '1' WHERE key = 'schema_version'")
     return path
 
@@ -113,6 +124,8 @@ def test_a_database_of_the_first_version_is_read_as_one_without_guards(old: Path
         with reading(old) as con:
             assert rows(con, "SELECT count(*) FROM spans") == [(1,)]
             assert rows(con, "FROM guard_actions") == rows(con, "FROM guarded_runs") == []
+            for table, column in NEW_COLUMNS:
+                assert rows(con, f"SELECT {column} FROM {table} WHERE rowid = 0") in ([], [(None,)])
 
 
 def test_a_database_of_the_first_version_is_brought_up_to_date_by_the_next_write(old: Path) -> None:
@@ -121,4 +134,5 @@ def test_a_database_of_the_first_version_is_brought_up_to_date_by_the_next_write
         loader.finish()
     with reading(old) as con:
         assert rows(con, "SELECT (SELECT count(*) FROM spans), (SELECT count(*) FROM guard_actions)") == [(2, 1)]
+        assert rows(con, "SELECT inferred_times, null_input FROM spans") == [(None, None)] * 2
         assert rows(con, "SELECT value FROM flyball_meta WHERE key = 'schema_version'") == [(str(schema.VERSION),)]

@@ -101,6 +101,51 @@ def test_a_call_reported_by_sdk_and_instrumentor_is_counted_once():
     ]
 
 
+def test_an_id_that_a_library_gives_to_call_after_call_makes_them_no_single_call():
+    ids = {"gen_ai__response__id": "chatcmpl-123"}
+    inner = [model(f"i{n}", parent=f"o{n}", at=n * 5 + 1, **ids) for n in range(3)]
+    outer = [model(f"o{n}", at=n * 5, lasts=3, **ids) for n in range(3)]
+    con = loaded(document(*outer, scope="pydantic-ai"), document(*inner, scope=SDK))
+    found = rows(con, "SELECT name, duplicate_of FROM spans WHERE duplicate_of IS NOT NULL ORDER BY name")
+    assert found == [(f"o{n}", span_id(f"i{n}")) for n in range(3)]
+    wrapped = document(model("o", lasts=3, **ids), model("i", parent="o", at=1, **ids), scope=SDK)
+    assert rows(loaded(wrapped), "SELECT count(*) FROM spans WHERE duplicate_of IS NULL") == [(1,)]
+
+
+def test_usage_is_taken_whole_from_the_report_that_says_most():
+    """The SDK's stream was cut; another library counted to the end, and knows of the cache. Half of each would be no usage."""
+    cut = model(
+        "i",
+        parent="o",
+        at=1,
+        gen_ai__response__id="msg_1",
+        gen_ai__request__stream=True,
+        gen_ai__usage__output_tokens=1,
+    )
+    whole = model(
+        "o", lasts=3, gen_ai__response__id="msg_1", gen_ai__response__finish_reasons=["stop"],
+        gen_ai__usage__cache_read__input_tokens=400, gen_ai__usage__cache_write__input_tokens=100,
+    )  # fmt: skip
+    con = loaded(document(whole, scope="pydantic-ai"), document(cut, scope=SDK))
+    usage = "input_tokens, uncached_input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, usage_state, price_source[:6]"
+    assert rows(con, f"SELECT name, {usage} FROM spans WHERE duplicate_of IS NULL") == [
+        ("i", 1000, 500, 400, 100, 100, "complete", "genai-")
+    ]
+    assert rows(con, "SELECT cost_usd FROM spans WHERE duplicate_of IS NULL")[0][0] == pytest.approx(
+        500 * 3e-6 + 400 * 0.3e-6 + 100 * 3.75e-6 + 100 * 15e-6, abs=1e-9
+    )
+
+
+def test_the_providers_own_span_completes_and_never_counts():
+    """The API pushes a span of its own into the trace, below the SDK's; searches are known only there."""
+    sdk = model("s", lasts=3, gen_ai__response__id="msg_1")
+    server = model("p", parent="s", at=1, gen_ai__response__id="msg_1", flyball__usage__web_searches=2)
+    con = loaded(document(sdk, scope=SDK), document(server, scope="com.anthropic.claude-platform"))
+    assert rows(con, "SELECT name, duplicate_of, web_searches FROM spans ORDER BY step") == [
+        ("s", None, 2), ("p", span_id("s"), 2),
+    ]  # fmt: skip
+
+
 def test_two_retries_within_one_instrumentor_span_are_two_calls():
     con = loaded(
         document(model("o", lasts=5, gen_ai__usage__input_tokens=10, gen_ai__usage__output_tokens=1), scope="pydantic-ai"),

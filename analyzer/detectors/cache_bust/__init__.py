@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
@@ -12,6 +12,15 @@ from analyzer.detectors.cache_bust.pricing import extra_usd
 from analyzer.detectors.detector import Detector, Sight, between, plural
 from analyzer.frames import Frames
 from instrument.policy import Policy
+
+_SILENT: Final = "kind = 'model' AND cache_read_tokens IS NOT NULL AND NOT coalesce(failed, false) AND content_state IN ('hashed', 'none')"
+_WASTED: Final = pl.struct(
+    turn=pl.element().struct.field("turn"),
+    tokens=0,
+    cost_usd=pl.element().struct.field("extra_usd"),
+    seconds=0.0,
+    idle_seconds=0.0,
+)
 
 
 def find(frames: Frames, policy: Policy) -> pl.DataFrame:
@@ -47,7 +56,10 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
             first_turn=turn.first(),
             last_turn=turn.last(),
             told=pl.col("told").all(),
+            # The tokens would have been sent all the same: only their price was wasted.
+            own_waste=pl.struct("turn", "extra_usd"),
         )
+        .with_columns(own_waste=pl.when("avoidable").then(pl.col("own_waste").list.eval(_WASTED)))
         .with_columns(
             severity=pl.when("avoidable").then(pl.lit("warning")).otherwise(pl.lit("info")),
             confidence=pl.when(~pl.col("told")).then(0.6).when(pl.col("reason") == "unknown").then(0.75).otherwise(0.9),
@@ -89,10 +101,13 @@ def message(facts: Mapping[str, Any]) -> str:
 
 
 def sight(frames: Frames, _: Policy) -> Sight:
-    """Model calls that say what they read from the cache, or failed; none where no request ever did."""
+    """Model calls that say what they read from the cache, or failed. Where messages were not recorded and a run asked several models,
+    nobody knows which request goes on from which."""
     calls = frames.model_calls
     told = calls.filter(pl.col("cache_read_tokens").is_not_null() | pl.col("failed").fill_null(False))
-    return Sight(len(calls), len(told))
+    silent = frames.rows(_SILENT, ["model: hash(coalesce(response_model, request_model))"])
+    several = silent.filter(pl.col("model").n_unique().over("run_key") > 1)
+    return Sight(len(calls), len(told) - len(several))
 
 
 DETECTOR = Detector(
@@ -123,6 +138,6 @@ DETECTOR = Detector(
     reads={"model_calls": ("input_tokens", "cache_read_tokens", "cache_write_tokens", "failed")},
     message=message,
     sight=sight,
-    unseen="what was read from the prompt cache was not recorded",
+    unseen="what was read from the prompt cache, or which request went on from which, was not recorded",
     find=find,
 )

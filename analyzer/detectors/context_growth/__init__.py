@@ -9,15 +9,15 @@ import polars as pl
 
 from analyzer.detectors.context_growth.filling import fillings
 from analyzer.detectors.detector import Detector, Sight, plural
-from analyzer.detectors.overflowed import OVERFLOWED
+from analyzer.detectors.overflowed import overflowing
 from analyzer.frames import Frames
 from instrument.policy import Context, Policy
 from instrument.windows import window_of
 
 _MODEL: Final = ("run_key", "model")
-_DROP: Final = 0.7
+DROP: Final = 0.7
 """A request this much smaller than the one before began a new context: it was compacted, or another conversation."""
-_TREND_REQUESTS: Final = 4
+TREND_REQUESTS: Final = 4
 """Requests needed before a rate of growth is a trend."""
 
 
@@ -29,7 +29,7 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     near = frames.model_calls.filter(
         pl.col("input_tokens") >= params.forecast_share * (smallest if isinstance(smallest, int) else 2**62)
     )["run_key"]
-    over = frames.rows(OVERFLOWED, [])["run_key"].unique()
+    over = overflowing(frames)
     columns = [
         "model: coalesce(response_model, request_model)",
         "input_tokens",
@@ -73,7 +73,7 @@ def trends(requests: pl.DataFrame) -> pl.DataFrame:
     """One row is one run and model: its largest request, and how its last context grew. Tokens are of single requests, never summed."""
     tokens = pl.col("input_tokens")
     measured = requests.with_columns(
-        compacted=(tokens < _DROP * tokens.forward_fill().shift()).over(_MODEL).fill_null(False)
+        compacted=(tokens < DROP * tokens.forward_fill().shift()).over(_MODEL).fill_null(False)
     )
     measured = measured.with_columns(context=pl.col("compacted").cum_sum().over(_MODEL))
     last = pl.col("context") == pl.col("context").max()
@@ -92,7 +92,7 @@ def trends(requests: pl.DataFrame) -> pl.DataFrame:
             last_tokens=tokens.drop_nulls().last(),
             compactions=pl.col("compacted").sum(),
             compacted_after_peak=pl.col("context").get(tokens.arg_max()) < pl.col("context").last(),
-            tokens_per_turn=pl.when(tokens.filter(last).count() >= _TREND_REQUESTS).then(grown),
+            tokens_per_turn=pl.when(tokens.filter(last).count() >= TREND_REQUESTS).then(grown),
             steps=pl.col("step").filter(
                 peak & tokens.is_not_null() & (pl.col("step") <= pl.col("step").get(tokens.arg_max()))
             ),

@@ -13,11 +13,17 @@ from analyzer.frames import Frames
 _SHARES_SHOWN: Final = 6
 # MATERIALIZED: DuckDB 2.0.0 fails on joins of joins over some stores ("dict-surviving join", duckdb#24807), and then the database is lost.
 _MESSAGES: Final = """
-WITH sent AS MATERIALIZED (
+WITH held AS MATERIALIZED (
+    SELECT span_key, input_keys, system_key FROM contents WHERE span_key IN (SELECT span_key FROM wanted)
+), sent AS MATERIALIZED (
     SELECT run_key, unnest(list_append(coalesce(c.input_keys, []), c.system_key)) AS message_key
-    FROM wanted w JOIN contents c ON c.span_key = w.span_key
+    FROM wanted w JOIN held c ON c.span_key = w.span_key
+), told AS MATERIALIZED (
+    SELECT message_key, role, body, chars FROM messages WHERE rowid IN (
+        SELECT rowid FROM messages WHERE message_key IN (SELECT message_key FROM sent)
+    ) -- row numbers first: a scan that only filters would unpack every text there is
 )
-SELECT run_key, role, body, chars FROM sent JOIN messages USING (message_key)
+SELECT run_key, role, body, chars FROM sent JOIN told USING (message_key)
 UNION ALL
 SELECT run_key, 'tools', NULL, t.chars FROM wanted JOIN toolsets t USING (toolset_key)
 """

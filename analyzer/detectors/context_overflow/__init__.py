@@ -9,7 +9,8 @@ import polars as pl
 
 from analyzer.detectors.context_growth.filling import fillings
 from analyzer.detectors.detector import Detector, Sight, between, plural, seen
-from analyzer.detectors.overflowed import CUT, OVERFLOWED, STATED_TOKENS
+from analyzer.detectors.overflowed import CUT, OVERFLOWED, STATED_TOKENS, overflowing
+from analyzer.detectors.unworded import UNWORDED
 from analyzer.frames import Frames
 from instrument.policy import Policy
 from instrument.windows import window_of
@@ -27,7 +28,7 @@ _COLUMNS = (
 
 def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     """One row is one run in which requests were refused, or answers cut, because the context window was full."""
-    runs = frames.rows(OVERFLOWED, [])["run_key"].unique()
+    runs = overflowing(frames)
     if runs.is_empty():
         return pl.DataFrame()
     over, step, turn = pl.col("overflowed"), pl.col("step"), pl.col("turn")
@@ -77,8 +78,10 @@ def message(facts: Mapping[str, Any]) -> str:
 
 
 def sight(frames: Frames, _: Policy) -> Sight:
-    """Model calls that say whether they failed: a refusal tells its reason."""
-    return seen(frames.model_calls, pl.col("failed").is_not_null())
+    """Model calls that say whether they failed, and if so why: a refusal tells its reason."""
+    told = seen(frames.model_calls, pl.col("failed").is_not_null())
+    unworded = frames.rows(f"kind = 'model' AND {UNWORDED} AND NOT {OVERFLOWED}", [])
+    return Sight(told.checked, told.known - len(unworded))
 
 
 DETECTOR = Detector(
@@ -107,6 +110,6 @@ DETECTOR = Detector(
     reads={"model_calls": ("failed",)},
     message=message,
     sight=sight,
-    unseen="whether model calls failed was not recorded",
+    unseen="whether model calls failed, or why, was not recorded",
     find=find,
 )

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from analyzer.cases import Case, Entry, Found, model_error, says, tool_call, turn
+from analyzer.cases import DIALECTS, Case, Entry, Found, model_error, says, tool_call, turn
 
 _DONE: Final = says("That is all I could find out.")
 _TOO_LONG: Final = model_error("invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum")
 _FINISH: Final = frozenset({"gen_ai", "anthropic_sdk", "gen_ai_old", "openinference", "openllmetry", "hashed"})
+
+
+_WORDS: Final = frozenset(DIALECTS) - {"hashed"}
+"""Dialects that record what errors say."""
 
 
 def _reads(count: int, first: int = 0) -> list[Entry]:
@@ -20,16 +24,19 @@ CASES: Final = (
         "refused, and that was the end",
         [*_reads(3), _TOO_LONG],
         [Found("context_overflow", turns=(4, 4), severity="error")],
+        only=_WORDS,
     ),
     Case(
         "refused twice with the same request",
         [*_reads(2), _TOO_LONG, _TOO_LONG],
         [Found("context_overflow", turns=(3, 4), severity="error")],
+        only=_WORDS,
     ),
     Case(
         "compacted after the refusal",
         [*_reads(3), _TOO_LONG, *_reads(2, 3), _DONE],
         [Found("context_overflow", turns=(4, 4), severity="warning")],
+        only=_WORDS,
     ),
     Case(
         "in another provider's words",
@@ -41,6 +48,7 @@ CASES: Final = (
             ),
         ],
         [Found("context_overflow", turns=(2, 2), severity="error")],
+        only=_WORDS,
     ),
     Case(
         "and in a third one's",
@@ -50,6 +58,7 @@ CASES: Final = (
             )
         ],
         [Found("context_overflow", turns=(1, 1))],
+        only=_WORDS,
     ),
     Case(
         "an answer cut because the window was full",

@@ -24,8 +24,10 @@ _PAID_FOR: Final = (
 _PARTS: Final = """
 WITH keys AS MATERIALIZED (
     SELECT w.run_key, w.step, unnest(c.output_keys) AS message_key FROM wanted w JOIN contents c USING (span_key)
+), told AS MATERIALIZED (
+    SELECT message_key, body FROM messages WHERE rowid IN (SELECT rowid FROM messages WHERE message_key IN (SELECT message_key FROM keys))
 ), parts AS MATERIALIZED (
-    SELECT run_key, step, unnest(json_extract_string(m.body, '$.parts[*].type')) AS part FROM keys JOIN messages m USING (message_key)
+    SELECT run_key, step, unnest(json_extract_string(m.body, '$.parts[*].type')) AS part FROM keys JOIN told m USING (message_key)
 )
 SELECT run_key, step, bool_or(part = 'reasoning') AS thought, bool_or(part NOT IN ('text', 'reasoning')) AS shown
 FROM parts GROUP BY ALL

@@ -32,7 +32,11 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     return (
         each_once(same, failures_in_a_row(tools, params))
         .sort("run_key", "first_step", "last_step", "failure_kind")
-        .with_columns(severity=severity(params), useless_turns=turns("second_turn", "last_turn"))
+        .with_columns(
+            severity=severity(params),
+            useless_turns=turns("second_turn", "last_turn"),
+            explained_by=pl.lit(None, pl.String),
+        )
     )
 
 
@@ -179,12 +183,13 @@ def severity(params: ToolErrors) -> pl.Expr:
 def message(facts: Mapping[str, Any]) -> str:
     """`read_file` failed the same way in 4 turns ..."""
     end = "then it worked again" if facts["recovered"] else "and did not work again"
+    why = f" (`{facts['explained_by']}` says why)" if facts["explained_by"] else ""
     if facts["kinds"] > 1:
         calls, tools = plural(facts["failed_calls"], "call"), plural(len(facts["tools"]), "tool")
-        return f"{calls} of {tools} failed in a row {between(facts)}, in {facts['kinds']} different ways."
+        return f"{calls} of {tools} failed in a row {between(facts)}, in {facts['kinds']} different ways{why}."
     who = "The model" if facts["tool_name"] == _MODEL else f"`{facts['tool_name']}`"
     times = plural(facts["failures"], "time")
-    return f"{who} failed the same way {times} {between(facts)} (“{facts['failure_kind']}”), {end}."
+    return f"{who} failed the same way {times} {between(facts)} (“{facts['failure_kind']}”), {end}{why}."
 
 
 def sight(frames: Frames, _: Policy) -> Sight:
@@ -204,7 +209,8 @@ DETECTOR = Detector(
     wrong="Where no error was flagged, the result's opening words decide (confidence is lower then), and a tool whose "
     "good answers begin with “Error” fools it. "
     "Failures are told apart by their text without names, paths and numbers, so two different problems behind "
-    "one generic message (“exit code 1”) look like one.",
+    "one generic message (“exit code 1”) look like one. Where another finding says why all of these calls failed (they came too "
+    "fast, their arguments did not fit or were empty), the cascade is only mentioned.",
     advice="Turn errors into results that say what to do instead, and let a breaker refuse the tool after "
     "`tool_errors.same_failure_calls` failures of one kind. "
     "For failing model calls, back off and give up after a few.",
@@ -217,6 +223,7 @@ DETECTOR = Detector(
         "kinds": "How many different failures there were.",
         "tools": "Tools that failed.",
         "recovered": "Whether the tool that failed last worked later in the run.",
+        "explained_by": "Detector that says of these very calls why they failed, in a finding as severe; null where none does.",
     },
     reads={"tool_calls": ("failed", "result_key"), "model_calls": ("failed",)},
     message=message,

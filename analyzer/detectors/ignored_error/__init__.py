@@ -10,13 +10,17 @@ import polars as pl
 from analyzer.detectors.changes import Effect, effects
 from analyzer.detectors.detector import Detector, Sight, between, plural
 from analyzer.detectors.error_cascade import RAN
-from analyzer.detectors.ignored_error.words import CLAIMS, MAY_OWN_UP, OWNS_UP, said_after
+from analyzer.detectors.ignored_error.words import CLAIMS, MAY_OWN_UP, OWNS_UP, owning_up, said_after
 from analyzer.detectors.invalid_arguments.said import SAID_INVALID
 from analyzer.detectors.unknown_tool.unknown import UNKNOWN
 from analyzer.frames import Frames
 from instrument.policy import Policy, ToolErrors
 
 _TOOL: Final = ("run_key", "tool_name")
+_WORKED: Final = f"""
+SELECT run_key, tool_name, max(step) AS worked_at FROM spans SEMI JOIN wanted USING (run_key, tool_name)
+WHERE kind = 'tool' AND duplicate_of IS NULL AND {RAN} AND NOT failed GROUP BY ALL
+"""
 _TESTS: Final = r"(?i)test|check|lint|verif|valid|assert|diff|grep"
 """In the name of a tool: what it reports as failed is a result, and not a failure of its own."""
 
@@ -28,7 +32,6 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     failed = unresolved(frames, policy.tool_errors)
     if failed.is_empty():
         return failed
-    failed = failed.join(said_after(frames, failed), on=["run_key", "step"], how="inner", maintain_order="left")
     may_own_up = pl.any_horizontal(pl.col("next", "answer").str.contains(MAY_OWN_UP))
     silent = ~pl.col("said").str.contains(OWNS_UP) & ~may_own_up
     claims, acts = pl.col("answer").str.contains(CLAIMS), pl.col("effect") == Effect.CHANGES
@@ -64,7 +67,7 @@ def confidence() -> pl.Expr:
 
 def unresolved(frames: Frames, params: ToolErrors) -> pl.DataFrame:
     """One row is one failed call of a tool that did not work afterwards, in a run that ended with an answer, with its
-    `effect`.
+    `effect` and what was `said_after` it.
 
     Where something was to be changed, any later call that changed something may have made up for it. What failed so
     often that it is a cascade is `error_cascade`'s.
@@ -75,14 +78,17 @@ def unresolved(frames: Frames, params: ToolErrors) -> pl.DataFrame:
     where = f"{RAN} AND failed AND NOT {UNKNOWN} AND NOT {SAID_INVALID} AND tool_name IS NOT NULL"
     failed = frames.calls(columns, ended["run_key"], where).join(ended, on="run_key", maintain_order="left")
     # Most failures are followed by a success of the same tool, and need no second look.
-    worked = frames.calls(["tool_name"], failed["run_key"].unique(), f"{RAN} AND NOT failed")
-    last = worked.group_by(_TOOL).agg(worked_at=pl.col("step").last())
+    last = frames.ask(_WORKED, wanted=failed.select(_TOOL).unique())
     failed = (
         failed.join(last, on=_TOOL, how="left", maintain_order="left")
         .filter((pl.col("worked_at") < pl.col("step")).fill_null(True), pl.col("step") < pl.col("answered_at"))
         .filter(pl.col("turn").n_unique().over(_TOOL) < params.same_failure_calls)
         .filter(pl.col("turn").n_unique().over("run_key") < params.failed_calls)
     )
+    # And most answers own up, which is sooner seen than what a call was to do.
+    own_up = owning_up(frames, failed.select("run_key", step="answered_at").unique())
+    failed = failed.filter(~pl.col("run_key").is_in(own_up.implode()))
+    failed = failed.join(said_after(frames, failed), on=["run_key", "step"], how="inner", maintain_order="left")
     if failed.is_empty():
         return failed
     failed = effects(frames, failed).filter(
@@ -92,16 +98,18 @@ def unresolved(frames: Frames, params: ToolErrors) -> pl.DataFrame:
 
 
 def answered(frames: Frames) -> pl.DataFrame:
-    """One row is one run that ended with an answer in words: `answered_at`, the step of that."""
-    last = (
-        frames.model_calls.with_columns(pl.col("run_key").set_sorted()).group_by("run_key", maintain_order=True).last()
-    )
+    """One row is one run that ended with an answer in words: `answered_at`, the step of that, and its `content_state`."""
     words = (
         (pl.col("output_chars") > 0)
         & (pl.col("requested_calls").fill_null(0) == 0)
         & ~pl.col("failed").fill_null(False)
     )
-    return last.filter(words).select("run_key", answered_at="step")
+    return last_calls(frames).filter(words).select("run_key", "content_state", answered_at="step")
+
+
+def last_calls(frames: Frames) -> pl.DataFrame:
+    """One row is the last model call of one run."""
+    return frames.model_calls.filter((pl.col("run_key") != pl.col("run_key").shift(-1)).fill_null(True))
 
 
 def _made_up_for(frames: Frames, failed: pl.DataFrame) -> pl.DataFrame:
@@ -124,11 +132,12 @@ def message(facts: Mapping[str, Any]) -> str:
 
 
 def sight(frames: Frames, _: Policy) -> Sight:
-    """Failed tool calls in runs that ended with an answer of which the words were recorded."""
-    ended = answered(frames)
+    """Failed tool calls in runs that ended with an answer, as far as is known; those are known of which the words were recorded."""
+    silent = (pl.col("requested_calls").fill_null(0) == 0) & ~pl.col("failed").fill_null(False)
+    unknown = last_calls(frames).filter(pl.col("output_chars").is_null(), silent)
+    ended = pl.concat([answered(frames), unknown.select("run_key", "content_state", answered_at="step")])
     failed = frames.rows(f"kind = 'tool' AND {RAN} AND failed", [], ended["run_key"])
-    worded = frames.rows("kind = 'model' AND content_state = 'full'", [], failed["run_key"].unique())
-    known = ended.join(worded, left_on=["run_key", "answered_at"], right_on=["run_key", "step"], how="semi")
+    known = ended.filter(pl.col("content_state").cast(pl.String) == "full")
     return Sight(len(failed), len(failed.join(known, on="run_key", how="semi")))
 
 
@@ -159,7 +168,7 @@ DETECTOR = Detector(
         "answer": "The final answer, the first 300 characters.",
         "arguments": "Arguments of the first call, the first 300 characters.",
     },
-    reads={"model_calls": ("output_chars", "requested_calls", "failed")},
+    reads={"model_calls": ("output_chars", "requested_calls", "failed", "content_state")},
     message=message,
     sight=sight,
     unseen="the words of the final answer were not recorded",

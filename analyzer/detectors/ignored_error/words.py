@@ -39,24 +39,46 @@ _CLAIMS: Final = (
 )
 CLAIMS: Final = rf"(?i)\b({'|'.join(_CLAIMS)})\b|已完成|成功|完了"
 
+_TEXT: Final = """array_to_string(TRY(list_transform(
+        list_filter((body->'$.parts')::JSON[], lambda p: p->>'$.type' = 'text'), lambda p: p->>'$.content'
+    )), chr(10))"""  # TRY: a message is what somebody recorded
 # MATERIALIZED: DuckDB 2.0.0 fails on joins of joins over some stores ("dict-surviving join", duckdb#24807), and then the database is lost.
-_SAID: Final = """
+_MESSAGES: Final = f"""
+held AS MATERIALIZED (
+    SELECT span_key, unnest(output_keys) AS message_key FROM contents WHERE span_key IN (SELECT span_key FROM calls)
+), told AS MATERIALIZED (
+    SELECT message_key, {_TEXT} AS said FROM messages WHERE rowid IN (
+        SELECT rowid FROM messages WHERE message_key IN (SELECT message_key FROM held)
+    ) -- row numbers first: a scan that only filters would unpack every text there is
+), words AS MATERIALIZED (
+    SELECT span_key, said FROM held JOIN told USING (message_key) WHERE said <> ''
+)
+"""
+_SAID: Final = f"""
 WITH calls AS MATERIALIZED (
     SELECT w.run_key, w.step, s.step AS said_at, s.span_key FROM wanted w
         JOIN spans s ON s.run_key = w.run_key AND s.step > w.step AND s.kind = 'model' AND s.duplicate_of IS NULL
-), later AS MATERIALIZED (
-    SELECT run_key, step, said_at, unnest(c.output_keys) AS message_key FROM calls JOIN contents c USING (span_key)
-), parts AS (
-    SELECT l.run_key, l.step, l.said_at,
-        array_to_string(TRY(list_transform(
-            list_filter((m.body->'$.parts')::JSON[], lambda p: p->>'$.type' = 'text'), lambda p: p->>'$.content'
-        )), chr(10)) AS said -- TRY: a message is what somebody recorded
-    FROM later l JOIN messages m USING (message_key)
-)
+), {_MESSAGES}
 SELECT run_key, step, string_agg(said, chr(10) ORDER BY said_at) AS said, first(said ORDER BY said_at) AS next,
     last(said ORDER BY said_at) AS answer
-FROM parts WHERE said <> '' GROUP BY run_key, step
+FROM calls JOIN words USING (span_key) GROUP BY run_key, step
 """
+_ANSWERED: Final = f"""
+WITH calls AS MATERIALIZED (
+    SELECT s.run_key, s.span_key FROM wanted w JOIN spans s ON s.run_key = w.run_key AND s.step = w.step
+), {_MESSAGES}
+SELECT run_key, said FROM calls JOIN words USING (span_key)
+"""
+
+
+def owning_up(frames: Frames, answers: pl.DataFrame) -> pl.Series:
+    """Runs (`run_key`) of `answers` (`run_key`, `step`) that speak of a failure, or may."""
+    if answers.is_empty():
+        return answers["run_key"]
+    said = frames.ask(_ANSWERED, wanted=answers)
+    owns, may = pl.col("said").str.contains(OWNS_UP), pl.col("said").str.contains(MAY_OWN_UP)
+    found = said.group_by("run_key").agg(owns=owns.any() | may.all())
+    return found.filter("owns")["run_key"].cast(pl.Int32)
 
 
 def said_after(frames: Frames, calls: pl.DataFrame) -> pl.DataFrame:

@@ -56,8 +56,10 @@ def judged(frames: Frames) -> pl.DataFrame:
     it brought nothing.
     """
     misfit = misfits(frames)
-    told = frames.rows(f"kind = 'tool' AND ({_REJECTED} OR {SAID_INVALID})", [])["run_key"]
-    runs = pl.concat([misfit["run_key"], told]).unique()
+    # Each by itself, because then the scan sieves out nearly all rows before it reads a text.
+    refused = frames.rows("kind = 'tool' AND rejected = 'invalid_arguments'", [])["run_key"]
+    told = frames.rows(f"kind = 'tool' AND failed AND {SAID_INVALID}", [])["run_key"]
+    runs = pl.concat([misfit["run_key"], refused, told]).unique()
     columns = [
         "tool_name",
         f"rejected: {_REJECTED}",
@@ -107,9 +109,10 @@ def message(facts: Mapping[str, Any]) -> str:
 
 def sight(frames: Frames, _: Policy) -> Sight:
     """Tool calls whose arguments and schema were recorded, and those that were refused for their arguments."""
-    known = judgeable(frames).select("run_key", "step")
-    refused = frames.rows(f"kind = 'tool' AND {_REJECTED}", []).select("run_key", "step")
-    return Sight(len(frames.tool_calls), len(pl.concat([known, refused]).unique()))
+    known = judgeable(frames)
+    refused = frames.rows("kind = 'tool' AND rejected = 'invalid_arguments'", [])
+    more = refused.join(known, on=["run_key", "step"], how="anti") if len(refused) else refused
+    return Sight(len(frames.tool_calls), len(known) + len(more))
 
 
 DETECTOR = Detector(

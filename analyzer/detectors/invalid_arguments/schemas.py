@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import orjson
 
+from analyzer.detectors.invalid_arguments.sieve import OBJECT_WORDS, TELLS_NOTHING
+
 _SCHEMAS: Final = ("parameters", "input_schema", "inputSchema", "json_schema")
-_TELLS_NOTHING: Final = frozenset({"description", "title", "default", "examples", "example", "$comment", "deprecated"})
-_OBJECT_WORDS: Final = _TELLS_NOTHING | {"type", "properties", "required", "additionalProperties", "$schema"}
 _IS: Final[Mapping[str, Callable[[Any], bool]]] = {
     "string": lambda v: isinstance(v, str),
     "integer": lambda v: type(v) is int,
@@ -51,7 +51,7 @@ class Schema:
     def _plain(self) -> _Plain | None:
         body = self.body
         properties, required = body.get("properties", {}), body.get("required", [])
-        if not (body.keys() <= _OBJECT_WORDS and body.get("type", "object") == "object"):
+        if not (body.keys() <= OBJECT_WORDS and body.get("type", "object") == "object"):
             return None
         if not (
             isinstance(properties, Mapping) and isinstance(required, list) and all(isinstance(r, str) for r in required)
@@ -72,7 +72,7 @@ class _Plain:
 def _fit(schema: Any) -> Callable[[Any], bool] | None:
     if not isinstance(schema, Mapping):
         return None
-    words = schema.keys() - _TELLS_NOTHING
+    words = schema.keys() - TELLS_NOTHING
     allowed = schema.get("enum")
     if words == {"type", "enum"} and schema["type"] == "string" and isinstance(allowed, list):
         return lambda value: isinstance(value, str) and value in allowed

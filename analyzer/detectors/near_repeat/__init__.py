@@ -48,7 +48,9 @@ def questions(frames: Frames, runs: pl.Series) -> pl.DataFrame:
     """One row is one call of the `runs` that looks at something, as in `stories`, with `loose_call_key`. A call that a
     guard blocked has the result that the question had when it was last answered.
     """
-    loose = frames.tool_calls.select("run_key", "step", "loose_call_key")
+    loose = frames.tool_calls.select("run_key", "step", "loose_call_key").filter(
+        pl.col("run_key").is_in(runs.implode())
+    )
     answer = pl.when(~pl.col("blocked")).then("result_key").forward_fill().over(_QUESTION)
     return (
         stories(frames, runs)

@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
 import polars as pl
 
-from analyzer.detectors.detector import Detector, Sight, between, plural
+from analyzer.detectors.detector import Detector, Sight, between, plural, seen
 from analyzer.frames import Frames
 from instrument.policy import Policy
-from instrument.runner.validation import is_null_input
 
-_UNREAD: Final = (
-    "kind = 'tool' AND (call_key IS NULL OR content_state IS NULL OR content_state NOT IN ('full', 'clipped'))"
-)
-_COUNTED: Final = "rejected IS NULL OR rejected NOT IN ('unknown_tool', 'invalid_arguments')"
+_COUNTED: Final = "(rejected IS NULL OR rejected NOT IN ('unknown_tool', 'invalid_arguments'))"
 """As SQL: what other checks of the input reject is theirs, as in `instrument.guards.stuck.NullInput`."""
 
 
@@ -24,13 +19,12 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     """One row is one tool of one run that was called with nothing but empty values in turns between which no call had
     real input."""
     params = policy.stuck
-    runs = suspects(frames)
+    runs = suspects(frames, params.null_input_calls)
     if runs.is_empty():
         return pl.DataFrame()
-    calls = frames.calls(["span_key", "tool_name", "call_key"], runs, _COUNTED)
-    blank, turn = pl.col("blank"), pl.col("turn")
+    blank, turn = pl.col("null_input").fill_null(False), pl.col("turn")
     return (
-        blanks(frames, calls)
+        frames.calls(["tool_name", "null_input"], runs, _COUNTED)
         .with_columns(filled=(~blank).cast(pl.Int32).cum_sum().over("run_key"))
         .filter(blank)
         .group_by("run_key", "filled", "tool_name", maintain_order=True)
@@ -52,36 +46,10 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     )
 
 
-def suspects(frames: Frames) -> pl.Series:
-    """Runs in which a call with nothing but empty values was made and made again, at once or after one other call.
-
-    Only what is made again is read: of ten million calls few hundred. A row of empty calls in which each differs from the two before it
-    goes unseen.
-    """
-    key, run = pl.col("call_key"), pl.col("run_key")
-    again = pl.any_horizontal((key == key.shift(n)) & (run == run.shift(n)) for n in (1, 2))
-    made = frames.tool_calls.filter(again.fill_null(False)).select("run_key", "step", "call_key")
-    samples = blanks(frames, made.unique("call_key", keep="first", maintain_order=True))
-    keys = samples.filter("blank")["call_key"]
-    return made.filter(pl.col("call_key").is_in(keys.implode()))["run_key"].unique().sort()
-
-
-def blanks(frames: Frames, calls: pl.DataFrame) -> pl.DataFrame:
-    """`calls` with `blank`: there were arguments, and every one of them is empty. Each distinct call is read once."""
-    once = frames.said(calls.drop_nulls("call_key").unique("call_key", keep="first"), ["arguments"])
-    # What is longer than this holds more than names and empty values.
-    short = once.filter(pl.col("arguments").str.len_chars() <= 2_000)
-    keys = [key for key, text in short.select("call_key", "arguments").iter_rows() if _is_blank(text)]
-    return calls.with_columns(
-        blank=pl.col("call_key").is_in(pl.Series(keys, dtype=pl.UInt64).implode()).fill_null(False)
-    )
-
-
-def _is_blank(arguments: str) -> bool:
-    try:
-        return is_null_input(msgspec.json.decode(arguments))
-    except msgspec.DecodeError:  # arguments that are no JSON are words, and words are input
-        return False
+def suspects(frames: Frames, calls: int) -> pl.Series:
+    """Runs in which so many calls had nothing but empty values."""
+    found = frames.rows(f"kind = 'tool' AND null_input AND {_COUNTED}", []).group_by("run_key").agg(calls=pl.len())
+    return found.filter(pl.col("calls") >= calls)["run_key"].sort()
 
 
 def message(facts: Mapping[str, Any]) -> str:
@@ -93,8 +61,8 @@ def message(facts: Mapping[str, Any]) -> str:
 
 
 def sight(frames: Frames, _: Policy) -> Sight:
-    """Tool calls whose arguments can be read."""
-    return Sight(len(frames.tool_calls), len(frames.tool_calls) - len(frames.rows(_UNREAD, [])))
+    """Tool calls of which it is known whether they were asked anything."""
+    return seen(frames.tool_calls, pl.col("null_input").is_not_null())
 
 
 DETECTOR = Detector(
@@ -106,7 +74,7 @@ DETECTOR = Detector(
     matters="The model has lost what it was going to pass, or never had it. The tool can only fail, or answer everything "
     "at once.",
     wrong="A tool all of whose arguments are optional may be meant to be called so, as a poll for example. Calls "
-    "without any argument are not counted. A row in which no call is made again within the next two goes unseen.",
+    "without any argument are not counted.",
     advice="Declare what is required in the tool's schema, so that an empty call is refused with what is missing, and "
     "say in the refusal which values to fill in; the guard does so after `stuck.null_input_calls` turns.",
     params="stuck",
@@ -116,7 +84,7 @@ DETECTOR = Detector(
         "calls": "Calls in these.",
         "arguments": "Arguments of the first one.",
     },
-    reads={"tool_calls": ("call_key",)},
+    reads={"tool_calls": ("null_input",)},
     message=message,
     sight=sight,
     unseen="arguments of tool calls were not recorded",

@@ -7,8 +7,7 @@ from typing import Any, Final
 from analyzer.cases import DIALECTS, Case, Entry, Found, rejected_call, says, tool_call, turn
 
 _DONE: Final = says("That is all there is to say.")
-_READABLE: Final = frozenset(DIALECTS) - {"hashed"}
-_SPANS: Final = _READABLE - {"messages_only"}
+_SPANS: Final = frozenset(DIALECTS) - {"messages_only"}
 
 
 def _asks(number: int, **arguments: Any) -> Entry:
@@ -20,25 +19,26 @@ CASES: Final = (
         "three times",
         [*[_asks(n, query="") for n in range(3)], _DONE],
         [Found("null_input", turns=(1, 3), severity="warning")],
-        only=_READABLE,
     ),
     Case(
         "five times, with several arguments",
         [_asks(9, query="x"), *[_asks(n, query="", filters=[], page=None) for n in range(5)], _DONE],
         [Found("null_input", turns=(2, 6), severity="error")],
-        only=_READABLE,
     ),
     Case(
         "empty in different ways",
         [_asks(1, query=""), _asks(2, query=None), _asks(3, query=""), _asks(4, query={}), _DONE],
         [Found("null_input", turns=(1, 4))],
-        only=_READABLE,
+    ),
+    Case(
+        "empty in another way each time",
+        [_asks(1, query=""), _asks(2, query=None), _asks(3, query=[]), _DONE],
+        [Found("null_input", turns=(1, 3))],
     ),
     Case(
         "another empty call in between",
         [e for n in range(3) for e in (_asks(n, query=""), tool_call("note", {"text": ""}, f"kept {n}"))] + [_DONE],
         [Found("null_input", turns=(1, 5)), Found("null_input", turns=(2, 6))],
-        only=_READABLE,
     ),
     Case(
         "those that a guard blocked count",

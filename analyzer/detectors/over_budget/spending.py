@@ -61,7 +61,8 @@ def limits(frames: Frames, run_limit_usd: float | None) -> tuple[pl.DataFrame, f
 
 def suspects(frames: Frames, least_usd: float) -> pl.DataFrame:
     """Runs (`run_key`) of the traces all of whose runs together cost more than `least_usd`."""
-    own = frames.model_calls.group_by("run_key").agg(pl.col("cost_usd").sum())
+    calls = frames.model_calls.select(pl.col("run_key").set_sorted(), "cost_usd")
+    own = calls.group_by("run_key", maintain_order=True).agg(pl.col("cost_usd").sum())
     if own.is_empty():
         return own.select("run_key")
     runs = frames.ask(_TRACES, wanted=own.select("run_key"))

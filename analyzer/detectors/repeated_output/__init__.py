@@ -11,6 +11,10 @@ from analyzer.detectors.detector import Detector, Sight, between, plural, seen, 
 from analyzer.frames import Frames, recurring
 from instrument.policy import Policy
 
+_UNHEARD: Final = (
+    "kind = 'model' AND content_state <> 'full' AND asked_key IS NULL AND output_chars IS NOT NULL AND coalesce(requested_calls, 0) = 0 "
+    "AND NOT coalesce(failed, false)"
+)
 _ANSWER: Final = ("run_key", "loose_output_key")
 
 
@@ -64,7 +68,7 @@ def answers(frames: Frames, runs: pl.Series) -> pl.DataFrame:
         "output_chars",
         "result_key",
     ]
-    known = "input_known: contents.input_keys IS NOT NULL"
+    known = "input_known: asked_key IS NOT NULL OR (contents.input_keys IS NOT NULL AND content_state = 'full')"
     rows = frames.rows("kind IN ('model', 'tool')", [*columns, known], runs)
     tool = pl.col("kind") == "tool"
     # A result that was not recorded may have been new.
@@ -88,10 +92,12 @@ def message(facts: Mapping[str, Any]) -> str:
 
 
 def sight(frames: Frames, _: Policy) -> Sight:
-    """Model calls whose answer was recorded: its words, that it had none but asked for tools, or that it failed."""
-    return seen(
+    """Model calls whose answer was recorded: its words, that it had none but asked for tools, or that it failed. Of words it must also
+    be known what had been asked."""
+    told = seen(
         frames.model_calls, pl.col("output_chars").is_not_null() | (pl.col("requested_calls") > 0) | pl.col("failed")
     )
+    return Sight(told.checked, told.known - len(frames.rows(_UNHEARD, [])))
 
 
 DETECTOR = Detector(
@@ -116,6 +122,6 @@ DETECTOR = Detector(
     reads={"model_calls": ("loose_output_key", "output_chars", "requested_calls", "failed")},
     message=message,
     sight=sight,
-    unseen="what the model answered was not recorded",
+    unseen="what the model answered, or what it had been asked, was not recorded",
     find=find,
 )

@@ -11,6 +11,7 @@ from analyzer.detectors.detector import Detector, Sight, between, plural, turns
 from analyzer.detectors.error_cascade import RAN
 from analyzer.detectors.retry_storm.storms import dense, waves
 from analyzer.detectors.retry_storm.transport import TRANSPORT
+from analyzer.detectors.unworded import UNWORDED
 from analyzer.frames import Frames
 from instrument.policy import Policy, ToolErrors
 
@@ -98,8 +99,11 @@ def message(facts: Mapping[str, Any]) -> str:
 
 
 def sight(frames: Frames, _: Policy) -> Sight:
-    """Calls of tools and models of which it is known when they were made and whether they failed."""
-    unknown = "start_ns IS NULL OR (kind = 'model' AND failed IS NULL)"
+    """Calls of tools and models of which it is known when they were made, whether they failed, and if so why."""
+    unknown = (
+        "start_ns IS NULL OR (inferred_times = 'both' AND NOT inferred) OR (kind = 'model' AND failed IS NULL) "
+        f"OR (kind = 'tool' AND NOT coalesce(failed, false) AND result_key IS NULL) OR ({UNWORDED} AND NOT {TRANSPORT})"
+    )
     unseen = frames.rows(f"kind IN ('tool', 'model') AND ({unknown})", [])
     every = len(frames.tool_calls) + len(frames.model_calls)
     return Sight(every, every - len(unseen))
@@ -117,8 +121,7 @@ DETECTOR = Detector(
     wrong="Why something failed is read from the type and the words of the error, so a tool whose own answer speaks "
     "of a time-out looks like one that timed out. Calls that overlap in time count as one attempt. A tool that fails "
     "the same way turn after turn for reasons of its own (a wrong path, a missing right) is `error_cascade`'s; where "
-    "such a failure is one of transport, both speak: that one of the model that does not change course, this one of "
-    "the pace.",
+    "all failures of a cascade are a storm, this one is the alarm and that one a mention.",
     advice="Wait before the next attempt, longer each time and by chance, and as long as `retry-after` says; retry "
     "in one place only. A breaker (`tool_errors.breaker_seconds`) keeps the model from asking in the meantime.",
     params="tool_errors",
@@ -134,6 +137,6 @@ DETECTOR = Detector(
     reads={"tool_calls": (), "model_calls": ()},
     message=message,
     sight=sight,
-    unseen="times or outcomes of calls were not recorded",
+    unseen="times, outcomes or errors of calls were not recorded",
     find=find,
 )

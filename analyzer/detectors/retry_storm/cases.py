@@ -10,6 +10,8 @@ from analyzer.cases import DIALECTS, Call, Case, Entry, Found, Turn, model_error
 _DONE: Final = says("The service cannot be reached, so I give up on this.")
 _SPANS: Final = frozenset(DIALECTS) - {"messages_only"}
 """Dialects with tool spans: only these have times of their own for calls."""
+_WORDS: Final = frozenset(DIALECTS) - {"hashed"}
+"""Dialects that record what errors say."""
 
 
 def _overloaded(**facts: Any) -> Turn:
@@ -62,6 +64,7 @@ CASES: Final = (
         "failing in every way that a network has",
         [*_kinds(), _DONE],
         [Found("retry_storm", turns=(1, 6), severity="error"), Found("error_cascade", turns=(1, 6))],
+        only=_WORDS,
     ),
     Case(
         "after good calls of the same tool",

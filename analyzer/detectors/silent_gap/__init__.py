@@ -9,6 +9,7 @@ import polars as pl
 
 from analyzer.detectors.detector import Detector, Sight, between, plural
 from analyzer.detectors.silent_gap.gaps import gaps, lasting, work
+from analyzer.detectors.silent_gap.hanging import MODEL, NEWEST, never_ended
 from analyzer.frames import Frames
 from instrument.policy import Policy
 
@@ -18,29 +19,50 @@ _REVIEWS: Final = """
 SELECT DISTINCT w.run_key, w.from_ns FROM wanted w JOIN spans s USING (run_key) JOIN guard_actions a USING (span_key)
 WHERE a.action = 'ask' AND a.at_ns BETWEEN w.from_ns - 10_000_000_000 AND w.to_ns
 """
-_NEWEST: Final = "SELECT max(coalesce(end_ns, start_ns)) AS newest_ns FROM spans"
+
+
+_UNTIMED: Final = "start_ns IS NULL OR inferred OR inferred_times IN ('start', 'both')"
 
 
 def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     """One row is one run with time in which nothing was under way, though it was nobody's turn but the agent's; or
-    that fell silent for good."""
+    that fell silent for good; or that waited for a call that never ended."""
     least_ns = int(policy.stuck.gap_seconds * _NS)
-    found = pl.concat([between_calls(frames, least_ns), since_then(frames, least_ns)])
+    hanging = never_ended(frames, least_ns, policy.tool_errors.tool_timeout_seconds)
+    found = pl.concat([_NONE, between_calls(frames, least_ns), since_then(frames, least_ns), hanging], how="diagonal")
     if found.is_empty():
         return pl.DataFrame()
     seconds = pl.col("gap_seconds")
+    shown = ("before", "never_ended", "went_on", "first_step", "last_step", "first_turn", "last_turn")
     return (
         # Of the gaps of one run the longest of those that nothing may explain stands for all.
         found.sort("run_key", "severity", "gap_seconds", "from_ns", descending=[False, True, True, False])
+        .with_columns(own_waste=_waste())
         .group_by("run_key", maintain_order=True)
         .agg(
-            pl.col(
-                "severity", "confidence", "gap_seconds", "before", "first_step", "last_step", "first_turn", "last_turn"
-            ).first(),
+            pl.col("severity", "confidence", "gap_seconds", *shown).first(),
             gaps=pl.len(),
             silent_seconds=seconds.sum(),
+            own_waste=pl.col("own_waste").drop_nulls(),
         )
         .with_columns(steps=pl.concat_list("first_step", "last_step").list.unique(maintain_order=True))
+    )
+
+
+def _waste() -> pl.Expr:
+    """The time of a gap; null where somebody may have had a reason for it. No tokens and no money were spent in it."""
+    seconds = pl.col("gap_seconds")
+    within = (pl.col("first_turn") == pl.col("last_turn")) & (
+        pl.col("before").is_not_null() | pl.col("never_ended").is_not_null()
+    )
+    return pl.when(severity="warning").then(
+        pl.struct(
+            turn="first_turn",
+            tokens=0,
+            cost_usd=0.0,
+            seconds=pl.when(within).then(seconds).otherwise(0.0),
+            idle_seconds=pl.when(within).then(0.0).otherwise(seconds),
+        )
     )
 
 
@@ -95,10 +117,10 @@ def between_calls(frames: Frames, least_ns: int) -> pl.DataFrame:
 def since_then(frames: Frames, least_ns: int) -> pl.DataFrame:
     """One row is one run that has not ended and in which nothing has been under way since its last call, by the
     newest span of the database."""
-    runs = frames.rows("kind = 'agent' AND end_ns IS NULL AND span_id = run_id", [])["run_key"].unique()
+    runs = frames.rows(_OPEN, [])["run_key"].unique()
     if runs.is_empty():
         return _NONE
-    newest_ns = frames.ask(_NEWEST).item()
+    newest_ns = frames.ask(NEWEST).item()
     stopped = (
         work(frames, runs)
         .group_by("run_key", maintain_order=True)
@@ -117,7 +139,6 @@ def since_then(frames: Frames, least_ns: int) -> pl.DataFrame:
             severity=pl.lit("warning"),
             confidence=pl.lit(0.8),
             gap_seconds=(newest_ns - pl.col("from_ns")) / _NS,
-            before=pl.lit(None, pl.String),
             first_step=pl.col("step"),
             last_step=pl.col("step"),
             first_turn=pl.col("turn"),
@@ -126,6 +147,8 @@ def since_then(frames: Frames, least_ns: int) -> pl.DataFrame:
     )
 
 
+_OPEN: Final = "kind = 'agent' AND start_ns IS NOT NULL AND end_ns IS NULL AND span_id = run_id"
+"""Runs that have not ended. Where no times were recorded at all, nobody knows."""
 _NONE: Final = pl.DataFrame(
     schema={
         "run_key": pl.Int32,
@@ -134,6 +157,8 @@ _NONE: Final = pl.DataFrame(
         "confidence": pl.Float64,
         "gap_seconds": pl.Float64,
         "before": pl.String,
+        "never_ended": pl.String,
+        "went_on": pl.Boolean,
         "first_step": pl.Int32,
         "last_step": pl.Int32,
         "first_turn": pl.Int32,
@@ -145,6 +170,10 @@ _NONE: Final = pl.DataFrame(
 def message(facts: Mapping[str, Any]) -> str:
     """Nothing was under way for 12 minutes before a model call ..."""
     longest = _spoken(facts["gap_seconds"])
+    if facts["never_ended"] is not None:
+        who = "A request to the model" if facts["never_ended"] == MODEL else f"A call of `{facts['never_ended']}`"
+        end = ", and the run went on without it" if facts["went_on"] else ""
+        return f"{who} in turn {facts['last_turn']} was under way for {longest} and never ended{end}."
     if facts["before"] is None:
         return (
             f"The run never ended, and nothing has been under way in it for {longest} since turn {facts['last_turn']}."
@@ -163,9 +192,10 @@ def _spoken(seconds: float) -> str:
 
 
 def sight(frames: Frames, _: Policy) -> Sight:
-    """Calls of models and tools whose times are known; of tools known only from messages nobody knows when they ran."""
+    """Calls of models and tools of which it was measured when they began; where that was worked out from the end of what came before,
+    nobody can tell waiting from work."""
     calls = len(frames.model_calls) + len(frames.tool_calls)
-    return Sight(calls, calls - len(frames.rows(f"{_CALLS} AND (start_ns IS NULL OR inferred)", [])))
+    return Sight(calls, calls - len(frames.rows(f"{_CALLS} AND ({_UNTIMED})", [])))
 
 
 DETECTOR = Detector(
@@ -173,14 +203,15 @@ DETECTOR = Detector(
     failure_mode="stuck states",
     title="Nothing under way",
     finds="For a long time nothing was under way in a run, neither a model call nor a tool call, though it was the "
-    "agent's turn; or the run never ended and has been silent since its last call.",
+    "agent's turn; or the run never ended and has been silent since its last call; or it waited for a call that never ended.",
     matters="Somebody waits for an agent that does nothing: a lost worker, a lock, a queue, a process that died. No "
     "time-out of a call sees it.",
     wrong="What is not recorded looks like silence: a tool without a span, a retrieval, a person who was asked for "
     "permission. Time before a new message of the user, after an answer, and during a review is left out; a gap "
     "before a tool call is only mentioned, since somebody may have had to allow it. A run that was resumed later "
     "has a gap of that time. How long a run that never ended has been silent is measured against the newest span "
-    "of the database, so an old database of one process says little.",
+    "of the database, so an old database of one process says little. A call without an end may have ended after its "
+    "process was killed. Tools that held up a run for longer than their limit are `tool_timeout`'s.",
     advice="Record what the agent does between its calls (`@instrument.tool`), give waits a time-out, and let a run end "
     "by a limit on its time (`loops.run_seconds`).",
     params="stuck",
@@ -189,6 +220,8 @@ DETECTOR = Detector(
         "gaps": "How many there were.",
         "silent_seconds": "All of them together, in seconds.",
         "before": "What ended the longest; null where nothing has.",
+        "never_ended": "Tool, or `the model`, whose call was under way all that time and never ended; null where nothing was.",
+        "went_on": "Whether the run went on without it.",
     },
     reads={"model_calls": (), "tool_calls": ()},
     message=message,

@@ -18,6 +18,9 @@ def _reads(count: int) -> list[Entry]:
     return [_read(n) for n in range(count)]
 
 
+_LATER: Final = agent_run([*_reads(1), _DONE], agent="later")
+
+
 CASES: Final = (
     Case(
         "ten minutes between a result and the next request",
@@ -48,6 +51,23 @@ CASES: Final = (
         [Found("silent_gap", turns=(3, 3), severity="warning")],
         only=_SPANS,
     ),
+    Case(
+        "a tool call that never ended, as the last of all",
+        [agent_run([*_reads(2), tool_call("read", {"n": 9}, seconds=None)], agent="hung", ended=False), _LATER],
+        [Found("silent_gap", turns=(3, 3), severity="warning")],
+        only=_SPANS,
+    ),
+    Case(
+        "two turns wait, and the waits are told together",
+        [*_reads(1), _read(7, pause_seconds=400), _read(8, pause_seconds=900), _DONE],
+        [Found("silent_gap", turns=(2, 3), severity="warning")],
+        only=_SPANS,
+    ),
+    Case(
+        "quiet: a person is asked",
+        [agent_run([*_reads(2), tool_call("ask_user", {"n": 9}, seconds=None)], agent="asks", ended=False), _LATER],
+        [],
+    ),
     Case("quiet: pauses of a minute", [_read(n, pause_seconds=60) for n in range(6)] + [_DONE], []),
     Case(
         "quiet: the user thought about it",
@@ -63,7 +83,6 @@ CASES: Final = (
         "quiet: the user interrupted after a result",
         [*_reads(2), user("Stop. Do the other one first."), _read(7, pause_seconds=5000), _DONE],
         [],
-        only=frozenset(DIALECTS) - {"hashed"},
     ),
     Case(
         "quiet: after an answer",

@@ -19,7 +19,7 @@ WITH own AS (
 ), parents AS (
     SELECT DISTINCT trace_id, parent_span_id AS span_id FROM near WHERE parent_span_id IS NOT NULL
 )
-SELECT own.run_key, near.start_ns, near.end_ns FROM own JOIN near USING (trace_id)
+SELECT own.run_key, near.start_ns, near.end_ns, near.kind = 'model' AS asks FROM own JOIN near USING (trace_id)
 WHERE (near.run_key = own.run_key OR near.start_ns > own.since) AND (near.kind IN ('model', 'tool') OR (
     NOT EXISTS (FROM parents p WHERE p.trace_id = near.trace_id AND p.span_id = near.span_id)
     AND NOT (near.kind = 'agent' AND near.run_key = own.run_key)
@@ -44,8 +44,20 @@ def lasting(frames: Frames, least_ns: int) -> pl.Series:
 
 def work(frames: Frames, runs: pl.Series) -> pl.DataFrame:
     """One row is one thing that was under way on behalf of one of `runs`: `run_key`, `start_ns`, `end_ns` (null: it
-    still is); in order of start."""
-    return frames.ask(_WORK, wanted=pl.DataFrame({"run_key": runs.unique()}))
+    still is), whether it `asks` a model; in order of start. What never ended was under way until a model was asked next: then nobody
+    waited for it any more."""
+    found = frames.ask(_WORK, wanted=pl.DataFrame({"run_key": runs.unique()}))
+    asked = found.filter("asks").select("run_key", next_ns="start_ns")
+    return found.join_asof(
+        asked,
+        left_on="start_ns",
+        right_on="next_ns",
+        by="run_key",
+        strategy="forward",
+        allow_exact_matches=False,
+        coalesce=False,
+        check_sortedness=False,
+    ).with_columns(end_ns=pl.coalesce("end_ns", "next_ns"))
 
 
 def gaps(under_way: pl.DataFrame, least_ns: int) -> pl.DataFrame:

@@ -111,8 +111,8 @@ def message(facts: Mapping[str, Any]) -> str:
 
 
 def sight(frames: Frames, _: Policy) -> Sight:
-    """Tool calls with times of their own."""
-    untimed = frames.rows("kind = 'tool' AND (inferred OR start_ns IS NULL)", [])
+    """Tool calls whose start and end were measured."""
+    untimed = frames.rows("kind = 'tool' AND (inferred OR start_ns IS NULL OR inferred_times IS NOT NULL)", [])
     every = len(frames.tool_calls)
     return Sight(every, every - len(untimed))
 

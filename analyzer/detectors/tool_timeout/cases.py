@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from analyzer.cases import DIALECTS, Call, Case, Found, agent_run, says, tool_call, turn
+from analyzer.cases import DIALECTS, Call, Case, Found, says, tool_call, turn
 
 _DONE: Final = says("The page did not load, so I cannot say.")
 _WELL: Final = says("Here is what the page says.")
@@ -73,6 +73,5 @@ CASES: Final = (
         "quiet: a person is asked", [_fetch(900.0, tool="ask_user"), _fetch(900.0, tool="AskUserQuestion"), _WELL], []
     ),
     Case("quiet: a quick failure that speaks of time", [_fetch(0.5, "Timeout", "connect timed out"), _DONE], []),
-    Case("quiet: only just begun", [agent_run([_fetch(1.0), _fetch(None)], ended=False)], []),
     Case("quiet: long, but several calls together", [*[_fetch(50.0, text=f"{n}") for n in range(9)], _WELL], []),
 )

@@ -43,13 +43,17 @@ def pending_until(frames: Frames, calls: pl.DataFrame) -> pl.DataFrame:
     if runs.is_empty():
         return calls.with_columns(until_ns=pl.lit(None, pl.Int64))
     asked = frames.rows("kind = 'model'", ["next_ns: start_ns"], runs).select("run_key", "step", "next_ns")
-    last = frames.ask(_LAST, wanted=pl.DataFrame({"run_key": runs})).with_columns(pl.col("run_key").cast(pl.Int32))
     return (
         calls.join_asof(asked, on="step", by="run_key", strategy="forward", check_sortedness=False)
-        .join(last, on="run_key", how="left", maintain_order="left")
+        .join(last_heard(frames, runs), on="run_key", how="left", maintain_order="left")
         .with_columns(until_ns=pl.when("pending").then(pl.coalesce("next_ns", "last_ns")))
         .drop("next_ns", "last_ns")
     )
+
+
+def last_heard(frames: Frames, runs: pl.Series) -> pl.DataFrame:
+    """One row is one of `runs` (`run_key`) with `last_ns`, the last time that anything in it began or ended."""
+    return frames.ask(_LAST, wanted=pl.DataFrame({"run_key": runs})).with_columns(pl.col("run_key").cast(pl.Int32))
 
 
 def excused(frames: Frames, calls: pl.DataFrame) -> pl.DataFrame:

@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import polars as pl
-from rapidfuzz import fuzz, process, utils
 
 from analyzer.detectors.detector import Detector, Sight, between, plural, seen
 from analyzer.detectors.unknown_tool.unknown import UNDECLARED, UNKNOWN
 from analyzer.frames import Frames
+from instrument.names import nearest
 from instrument.policy import Policy
 
-_NEAR: Final = 50
-"""Similarity in per cent (Indel ratio over words) below which no declared name is offered as the one that was meant."""
 _TOOL: Final = ("run_key", "tool_name")
 
 
@@ -28,7 +26,9 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     ]
     wrong = (
         # Row numbers first: hardly any row is wanted, and the text of the others stays packed.
-        frames.calls(columns, where=f"rowid IN (SELECT rowid FROM spans WHERE kind = 'tool' AND {UNKNOWN})")
+        frames.calls(
+            columns, where=f"rowid IN (SELECT rowid FROM spans WHERE kind = 'tool' AND {frames.span} AND {UNKNOWN})"
+        )
         .filter(pl.col("tool_name").is_not_null())
         .group_by(_TOOL, maintain_order=True)
         .agg(
@@ -68,20 +68,11 @@ def with_nearest(frames: Frames, wrong: pl.DataFrame) -> pl.DataFrame:
         wanted=wrong.select("run_key").unique(),
     ).with_columns(pl.col("run_key").cast(pl.Int32), pl.col("declared").cast(pl.List(pl.String)))
     joined = wrong.join(known, on="run_key", how="left", maintain_order="left")
-    names = [nearest(tool, declared) for tool, declared in joined.select("tool_name", "declared").iter_rows()]
+    names = [
+        next(iter(nearest(tool, declared or (), 1)), None)
+        for tool, declared in joined.select("tool_name", "declared").iter_rows()
+    ]
     return joined.with_columns(nearest=pl.Series(names, dtype=pl.String))
-
-
-def nearest(tool: str, declared: list[str] | None) -> str | None:
-    """The declared name that `tool` most likely meant, or None where none is like it."""
-    found = process.extractOne(
-        tool,
-        [d for d in declared or () if d != tool],
-        scorer=fuzz.WRatio,
-        processor=utils.default_process,
-        score_cutoff=_NEAR,
-    )
-    return found[0] if found else None
 
 
 def message(facts: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from analyzer.cases import Call, Turn
 from benchmarks.accuracy.healthy import pieces
 from benchmarks.accuracy.script import MODEL, RECORDED, SPANS, Placed, Plan
+from benchmarks.accuracy.spending import Spent, lost_from_cache_usd
 from benchmarks.accuracy.surface import said, text
 
 _WINDOW: Final = 200_000
@@ -341,8 +342,22 @@ def _bust(
         **(change if change and lasting else {}),
     )
     return Plan(
-        kind=kind, stretch=stretch, severity=severity, place="whole", ending=[Placed(last)], only=only, wastes=False
+        kind=kind,
+        stretch=stretch,
+        severity=severity,
+        place="whole",
+        ending=[Placed(last)],
+        only=only,
+        wastes=False,
+        # Of a cache that ran out nothing is claimed: it was the pause that cost it.
+        wasted=_lost(turns[before : before + 1], [tokens[before - 1]]) if severity != "info" else None,
     )
+
+
+def _lost(turns: Sequence[Turn], tokens: Sequence[int]) -> Spent:
+    """What it cost that these turns found nothing in the cache, where so many tokens had been."""
+    lost = [lost_from_cache_usd(t.model, size) for t, size in zip(turns, tokens, strict=True)]
+    return Spent(None, None if None in lost else sum(filter(None, lost)), None)
 
 
 def bust_unknown(rng: Random) -> Plan:
@@ -387,7 +402,7 @@ def bust_often(rng: Random) -> Plan:
         place="whole",
         ending=[Placed(last)],
         only=_SYSTEM,
-        wastes=False,
+        wasted=_lost(turns[1:], tokens[:-1]),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from analyzer.cases import Call, Turn, User
 from benchmarks.accuracy.script import MODEL, SPANS, Placed, Plan, reads
+from benchmarks.accuracy.spending import Spent
 from benchmarks.accuracy.surface import LOOKING, arguments, look, said, text, times
 
 _HEARD: Final = frozenset({"gen_ai", "openinference", "messages_only", "anthropic_sdk"})
@@ -321,17 +322,19 @@ def gap(rng: Random) -> Plan:
     (before,), (after,) = reads(rng, 1), reads(rng, 1)
     seconds = rng.choice((301.5, rng.uniform(320, 900), rng.uniform(1_000, 80_000)))
     stretch = [Placed(before, (0,)), Placed(Turn(after.calls, pause_seconds=seconds), (MODEL,))]
-    return Plan(kind="after a tool", stretch=stretch, severity="warning", only=SPANS, wastes=False)
+    idle = Spent(None, None, seconds)
+    return Plan(kind="after a tool", stretch=stretch, severity="warning", only=SPANS, wasted=idle)
 
 
 def gap_after_two(rng: Random) -> Plan:
     """After calls in parallel."""
-    calls = tuple(c for t in reads(rng, 2) for c in t.calls)
+    calls, seconds = tuple(c for t in reads(rng, 2) for c in t.calls), rng.uniform(310, 9_000)
     stretch = [
         Placed(Turn(calls), (1,)),
-        Placed(Turn(text="So that is that, as far as it goes.", pause_seconds=rng.uniform(310, 9_000)), (MODEL,)),
+        Placed(Turn(text="So that is that, as far as it goes.", pause_seconds=seconds), (MODEL,)),
     ]
-    return Plan(kind="after several tools", stretch=stretch, severity="warning", only=SPANS, wastes=False)
+    idle = Spent(None, None, seconds)
+    return Plan(kind="after several tools", stretch=stretch, severity="warning", only=SPANS, wasted=idle)
 
 
 def user_away(rng: Random) -> Plan:

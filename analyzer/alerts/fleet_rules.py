@@ -1,0 +1,238 @@
+"""Alert rules about many runs: shares of loops and failures, guards that stop, spending, reviews, and the recording itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from analyzer.alerts.conditions import AtLeast, Both, Grew, ShareAtLeast, TimesAtLeast
+from analyzer.alerts.metrics import (
+    HOUR_COST,
+    HOUR_COST_USUAL,
+    HOUR_LOOPS,
+    HOUR_RUNS,
+    HOUR_STOPS,
+    LOST_SPANS,
+    REVIEW_WAIT_SECONDS,
+    SPEND_1H,
+    SPEND_5M,
+    SPEND_6H,
+    SPEND_30M,
+    TOOL_CALLS,
+    TOOL_FAILURES,
+    UNPRICED_CALLS,
+    USER_DAY_COST,
+)
+from analyzer.alerts.rule import COUNT, SECONDS, SHARE, USD, VALUE, Rule, Runbook, below
+from instrument.policy import Policy
+
+
+def loop_rate(policy: Policy) -> Iterator[Rule]:
+    """How many of an agent's runs loop."""
+    share, runs = policy.alerts.loop_share, policy.alerts.loop_runs
+    some = max(1, round(share * runs))
+    enough = runs if some / runs >= share else runs * 2
+    yield Rule(
+        alert="FlyballLoopRate",
+        detectors=("repeated_call", "call_cycle", "near_repeat"),
+        severity="warning",
+        when=Both((ShareAtLeast(HOUR_LOOPS, HOUR_RUNS, share), AtLeast(HOUR_RUNS, runs))),
+        summary=f"{VALUE} of this agent's runs of the last hour looped",
+        description="One looping run is an accident; a share of them is a prompt, a tool or a model that has changed.",
+        runbook=Runbook(
+            meaning="Many runs of one agent ask again what they asked before.",
+            impact="All of them cost more and answer later; users see time-outs.",
+            diagnosis=(
+                "Page Failures, filtered by the agent: do the loops call the same tool?",
+                "What was deployed when it began? Compare runs before and after (`flyball diff`).",
+            ),
+            mitigation=("Roll back the prompt or the tool; let guards block repeated calls meanwhile (`[loops]`).",),
+        ),
+        unit=SHARE,
+        fires={HOUR_LOOPS: enough, HOUR_RUNS: enough},
+        quiet={HOUR_LOOPS: 0, HOUR_RUNS: enough},
+        value=1.0,
+    )
+
+
+def tool_failures(policy: Policy) -> Iterator[Rule]:
+    """The error rate of each tool."""
+    share, calls = policy.alerts.tool_failure_share, policy.alerts.tool_failure_calls
+    yield Rule(
+        alert="FlyballToolFailing",
+        detectors=("error_cascade", "ignored_error", "tool_timeout"),
+        severity="warning",
+        when=Both((ShareAtLeast(TOOL_FAILURES, TOOL_CALLS, share), AtLeast(TOOL_CALLS, calls))),
+        summary=f"{VALUE} of the recent calls of a tool failed",
+        description="In whatever runs: the tool or what stands behind it is broken.",
+        runbook=Runbook(
+            meaning="Of the calls of one tool that ended within the last ten minutes, a large share failed.",
+            impact="Agents that need it give wrong answers, retry, or give up.",
+            diagnosis=(
+                "Page Tools: its failures by kind, and since when.",
+                "Call the tool's backend by hand with the arguments of a failed call.",
+            ),
+            mitigation=(
+                "Mend the backend, or take the tool from the agents until it is: they answer better without it.",
+            ),
+        ),
+        unit=SHARE,
+        fires={TOOL_FAILURES: calls, TOOL_CALLS: calls},
+        quiet={TOOL_FAILURES: 0, TOOL_CALLS: calls},
+        value=1.0,
+    )
+
+
+def guard_stops(policy: Policy) -> Iterator[Rule]:
+    """Runs that guards had to stop."""
+    stops = policy.alerts.guard_stops
+    yield Rule(
+        alert="FlyballGuardStops",
+        severity="warning",
+        when=AtLeast(HOUR_STOPS, stops),
+        summary=f"Guards stopped {VALUE} runs of this agent within an hour",
+        description="The guards work, and the users of those runs got less than they asked for.",
+        runbook=Runbook(
+            meaning="Several runs of one agent reached a line of the policy at which a guard ends a run.",
+            impact="Those runs ended with a forced final answer, or none.",
+            diagnosis=(
+                "Page Failures: which guard, and was it right? `flyball replay` says which stopped runs had been doing well.",
+            ),
+            mitigation=(
+                "Right: mend what makes the runs fail. Wrong: `flyball calibrate` proposes lines from your good runs.",
+            ),
+        ),
+        unit=COUNT,
+        fires={HOUR_STOPS: stops},
+        quiet={HOUR_STOPS: below(stops)},
+        value=stops,
+    )
+
+
+def spending(policy: Policy) -> Iterator[Rule]:
+    """Spikes against the same hour of other days, the rate at which a day's budget burns, and the dearest user."""
+    alerts = policy.alerts
+    spike = max(2 * alerts.spike_ratio, alerts.spike_usd)
+    yield Rule(
+        alert="FlyballCostSpike",
+        detectors=("cost_outlier",),
+        severity="warning",
+        when=Both((TimesAtLeast(HOUR_COST, alerts.spike_ratio, HOUR_COST_USUAL), AtLeast(HOUR_COST, alerts.spike_usd))),
+        summary=f"An agent spent {VALUE} in the last hour, far more than at this hour of other days",
+        description="Compared with the median of the same hour of the seven days before.",
+        runbook=_SPENDING,
+        unit=USD,
+        fires={HOUR_COST: spike, HOUR_COST_USUAL: 1.0},
+        quiet={HOUR_COST: below(alerts.spike_usd), HOUR_COST_USUAL: 0.0},
+        value=spike,
+    )
+    if alerts.day_usd is not None:
+        hour_usd = alerts.day_usd / 24
+        for severity, burn, (long, long_hours), (short, short_hours) in (
+            ("critical", alerts.fast_burn, (SPEND_1H, 1.0), (SPEND_5M, 1 / 12)),
+            ("warning", alerts.slow_burn, (SPEND_6H, 6.0), (SPEND_30M, 0.5)),
+        ):
+            lines = {long: burn * hour_usd * long_hours, short: burn * hour_usd * short_hours}
+            yield Rule(
+                alert="FlyballBudgetBurn",
+                detectors=("over_budget",),
+                severity="critical" if severity == "critical" else "warning",
+                when=Both(tuple(AtLeast(metric, line) for metric, line in lines.items())),
+                summary=f"All agents together spent {VALUE}, {burn:g} times the rate that a day's budget allows",
+                description=(
+                    f"The day's budget is ${alerts.day_usd:,.2f} (`alerts.day_usd`). The longer window says that it matters, "
+                    "the shorter one that it still goes on."
+                ),
+                runbook=_SPENDING,
+                unit=USD,
+                fires=lines,
+                quiet={long: lines[long], short: below(lines[short])},
+                value=lines[long],
+            )
+    limit = policy.cost.user_day_limit_usd
+    if limit is not None:
+        line = alerts.user_day_share * limit
+        yield Rule(
+            alert="FlyballUserSpend",
+            detectors=("over_budget",),
+            severity="warning",
+            when=AtLeast(USER_DAY_COST, line),
+            summary=f"One user's runs have cost {VALUE} today",
+            description=f"The limit is ${limit:,.2f} a day (`cost.user_day_limit_usd`); further runs of this user will be refused.",
+            runbook=_SPENDING,
+            unit=USD,
+            fires={USER_DAY_COST: line},
+            quiet={USER_DAY_COST: below(line)},
+            value=line,
+        )
+    yield Rule(
+        alert="FlyballUnknownPrices",
+        severity="warning",
+        when=AtLeast(UNPRICED_CALLS, 1),
+        summary=f"The price of {VALUE} model calls of the last hour is not known",
+        description="Every sum of money leaves them out, and no budget holds for them. `flyball check` lists what they need.",
+        runbook=_SPENDING,
+        unit=COUNT,
+        fires={UNPRICED_CALLS: 1},
+        quiet={UNPRICED_CALLS: 0},
+        value=1,
+    )
+
+
+_SPENDING: Final = Runbook(
+    meaning="Money is spent faster than is usual or allowed, or nobody can say how fast.",
+    impact="The bill.",
+    diagnosis=(
+        "Page Cost: by agent, model, user and day. More runs, or dearer ones?",
+        "Dearer: did the model change, did the prompt cache stop hitting (`cache_bust`), do runs loop?",
+    ),
+    mitigation=(
+        "Lower the budgets (`cost.run_limit_usd`, `cost.user_day_limit_usd`): guarded runs then end with a final answer.",
+        "Where prices are missing, add them under `[prices]` in flyball.toml.",
+    ),
+)
+
+
+def reviews(policy: Policy) -> Iterator[Rule]:
+    """Requests that wait for a person."""
+    seconds = policy.alerts.review_seconds
+    yield Rule(
+        alert="FlyballReviewWaits",
+        severity="warning",
+        when=AtLeast(REVIEW_WAIT_SECONDS, seconds),
+        summary=f"A request has been waiting for a person for {VALUE}",
+        description="An expensive run asked before it went on, and nobody has answered.",
+        runbook=Runbook(
+            meaning="A run crossed `review.over_usd` and waits for an answer.",
+            impact="It does nothing meanwhile, and after `review.timeout_seconds` the policy decides.",
+            diagnosis=(
+                "`flyball reviews list`, or the page Reviews: what it has cost, and what the next request would.",
+            ),
+            mitigation=("`flyball reviews approve ID` or `flyball reviews deny ID`.",),
+        ),
+        unit=SECONDS,
+        fires={REVIEW_WAIT_SECONDS: seconds},
+        quiet={REVIEW_WAIT_SECONDS: below(seconds)},
+        value=seconds,
+    )
+
+
+def recording() -> Iterator[Rule]:
+    """Telemetry that was lost: the other alerts cannot see what it would have told them."""
+    yield Rule(
+        alert="FlyballTelemetryLost",
+        severity="warning",
+        when=Grew(LOST_SPANS),
+        summary=f"Spans were lost while recording ({VALUE} in all)",
+        description="A full disk, a folder that cannot be written to, or more spans than could be written. What was lost is in no finding.",
+        runbook=Runbook(
+            meaning="An agent could not write down what it did. It was not disturbed.",
+            impact="Runs have gaps; findings about them are less sure, and costs too low.",
+            diagnosis=("`flyball check` lists the reasons. Look at disk space and permissions beside the database.",),
+            mitigation=("Make room, or give `record()` another place.",),
+        ),
+        unit=COUNT,
+        fires={LOST_SPANS: 1},
+        quiet={LOST_SPANS: 0},
+        value=1,
+    )

@@ -1,0 +1,356 @@
+"""Alert rules about one run that fails, by the six failure modes: every line in them is a field of the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import exp, inf
+from typing import Final
+
+from analyzer.alerts.conditions import AtLeast, AtMost, Both, DeviatesBy, Either, TimesAtLeast, Unless
+from analyzer.alerts.metrics import (
+    CONTEXT_SHARE,
+    CONTEXT_TURNS_LEFT,
+    CYCLE_ROUNDS,
+    FAILED_CALLS,
+    GROUP_COST,
+    GROUP_DEVIATION,
+    GROUP_RUNS,
+    INVALID_CALLS,
+    NEAR_REPEATS,
+    REPEATED_CALLS,
+    REPEATED_OUTPUTS,
+    RUN_COST,
+    RUN_SECONDS,
+    SAME_FAILURES,
+    SILENT_SECONDS,
+    UNKNOWN_TOOL_CALLS,
+)
+from analyzer.alerts.rule import COUNT, SECONDS, SHARE, USD, VALUE, Rule, Runbook, below, levels
+from instrument.policy import Policy
+
+_OPEN: Final = "`flyball app --db traces.duckdb`, page Runs, newest first: the run is marked where it happened."
+_STOP: Final = "Stop the run if nothing else moves in it."
+
+
+def error_cascade(policy: Policy) -> Iterator[Rule]:
+    """Tool errors that cascade."""
+    same, any_kind = policy.tool_errors.same_failure_calls, policy.tool_errors.failed_calls
+    yield Rule(
+        alert="FlyballErrorCascade",
+        detectors=("error_cascade", "retry_storm"),
+        severity="warning",
+        when=Either((AtLeast(SAME_FAILURES, same), AtLeast(FAILED_CALLS, any_kind))),
+        summary=f"Tool calls of a run keep failing: {VALUE} so far",
+        description=(
+            f"One tool failed the same way {same} times with no success between, or {any_kind} calls in a row failed. "
+            "Look at the tool's backend first; a run that goes on calling a broken tool only spends."
+        ),
+        runbook=Runbook(
+            meaning="One tool of an active run failed the same way again and again, or its calls failed in a row.",
+            impact="The agent pays for every turn and learns nothing; its answer will be wrong or missing.",
+            diagnosis=(
+                _OPEN,
+                "Read the error text of the first failure, not of the last: later ones are often its consequence.",
+                "Does the tool fail for other runs too? Then its backend is down (see FlyballToolFailing).",
+            ),
+            mitigation=(
+                "Mend or switch off the tool; return errors as results, so that the model can take another way.",
+                "Guarded runs refuse a tool that keeps failing: `tool_errors.same_failure_calls` and `breaker_seconds`.",
+            ),
+        ),
+        unit=COUNT,
+        fires={SAME_FAILURES: same, FAILED_CALLS: 0},
+        quiet={SAME_FAILURES: below(same), FAILED_CALLS: below(any_kind)},
+        value=same,
+    )
+
+
+def loops(policy: Policy) -> Iterator[Rule]:
+    """Infinite loops: the same call, the same round of calls, the same question in other words."""
+    lines = policy.loops
+    for level in levels(REPEATED_CALLS, lines.same_call_repeats, lines.same_call_error_repeats):
+        yield Rule(
+            alert="FlyballRepeatedCall",
+            detectors=("repeated_call",),
+            severity=level.severity,
+            when=level.when,
+            summary=f"A run loops: the same call gave the same result in {VALUE} turns",
+            description=(
+                "The same tool with the same arguments returned the same result turn after turn, so the run learns "
+                f"nothing new. Open its last turns. {_STOP}"
+            ),
+            runbook=_LOOP,
+            unit=COUNT,
+            fires=level.fires,
+            quiet=level.quiet,
+            value=level.value,
+        )
+    for level in levels(CYCLE_ROUNDS, lines.cycle_repeats, lines.cycle_error_repeats):
+        yield Rule(
+            alert="FlyballCallCycle",
+            detectors=("call_cycle",),
+            severity=level.severity,
+            when=level.when,
+            summary=f"A run goes in circles: the same calls gave the same results in {VALUE} rounds",
+            description=f"Two or more calls follow each other again and again with the same results. {_STOP}",
+            runbook=_LOOP,
+            unit=COUNT,
+            fires=level.fires,
+            quiet=level.quiet,
+            value=level.value,
+        )
+    for level in levels(NEAR_REPEATS, lines.near_repeats, lines.near_error_repeats):
+        yield Rule(
+            alert="FlyballNearRepeat",
+            detectors=("near_repeat",),
+            severity=level.severity,
+            when=level.when,
+            summary=f"A run asks the same in other words: {VALUE} turns with the same result",
+            description=f"The wording changes (a date, a page, the order of words), the result does not. {_STOP}",
+            runbook=_LOOP,
+            unit=COUNT,
+            fires=level.fires,
+            quiet=level.quiet,
+            value=level.value,
+        )
+
+
+_LOOP: Final = Runbook(
+    meaning="An active run keeps asking what it has asked before, and gets what it got before.",
+    impact="Every turn sends the whole conversation again: the bill grows with the square of the turns.",
+    diagnosis=(
+        _OPEN,
+        "Look at the last result that was new. Does it tell the model what to do next? An empty list without a word often starts a loop.",
+        "Is it a poll? Then the tool should wait inside, and say when to come back.",
+    ),
+    mitigation=(
+        'Stop the run. Its guards would: `guards.mode = "enforce"` with the same lines (`[loops]`).',
+        "Make the tool's answer say more, for example that there is nothing and will be nothing.",
+    ),
+)
+
+
+def context(policy: Policy) -> Iterator[Rule]:
+    """Context overflow."""
+    lines = policy.context
+    for level in levels(CONTEXT_SHARE, lines.warn_share, lines.error_share):
+        yield Rule(
+            alert="FlyballContextNearFull",
+            detectors=("context_growth", "context_overflow"),
+            severity=level.severity,
+            when=level.when,
+            summary=f"The context of a run is {VALUE} full",
+            description=(
+                "The model's window fills up; the next large tool result may not fit and the run then fails or "
+                "forgets. See what fills it: the context chart of the run shows it turn by turn."
+            ),
+            runbook=_CONTEXT,
+            unit=SHARE,
+            fires=level.fires,
+            quiet=level.quiet,
+            value=level.value,
+        )
+    turns, share = lines.forecast_turns, lines.forecast_share
+    yield Rule(
+        alert="FlyballContextFillsSoon",
+        detectors=("context_growth",),
+        severity="warning",
+        when=Both((AtMost(CONTEXT_TURNS_LEFT, turns), AtLeast(CONTEXT_SHARE, share))),
+        summary=f"The context of a run is full in {VALUE} turns at the present rate",
+        description="Compact the history or cut tool results before it gets there.",
+        runbook=_CONTEXT,
+        unit=COUNT,
+        fires={CONTEXT_TURNS_LEFT: turns, CONTEXT_SHARE: share},
+        quiet={CONTEXT_TURNS_LEFT: turns, CONTEXT_SHARE: below(share)},
+        value=turns,
+    )
+
+
+_CONTEXT: Final = Runbook(
+    meaning="The largest request of an active run comes near the context window of its model, or will soon.",
+    impact="Answers get slower, dearer and worse; then a request is refused, or the run forgets what it knew.",
+    diagnosis=(
+        f"{_OPEN} The context chart says what fills it: tools, system prompt, results by tool.",
+        "One large result, or many small ones? `oversized_tool_result` names the large ones.",
+    ),
+    mitigation=(
+        "Cut tool results (`context.result_chars`) and compact earlier (`context.compact_share`).",
+        "If the model's window is larger than we believe, set `context.windows`.",
+    ),
+)
+
+
+def hallucinated(policy: Policy) -> Iterator[Rule]:
+    """Hallucinated tool calls."""
+    tools, arguments = policy.unknown_tools, policy.invalid_arguments
+    for level in levels(UNKNOWN_TOOL_CALLS, tools.calls, tools.error_calls):
+        yield Rule(
+            alert="FlyballUnknownTool",
+            detectors=("unknown_tool",),
+            severity=level.severity,
+            when=level.when,
+            summary=f"A model calls a tool that does not exist, {VALUE} times so far",
+            description=(
+                "The tool is not among those declared in the request. Name the real tools in the error it gets back; "
+                "look for the invented name in the prompt."
+            ),
+            runbook=_HALLUCINATED,
+            unit=COUNT,
+            fires=level.fires,
+            quiet=level.quiet,
+            value=level.value,
+        )
+    for level in levels(INVALID_CALLS, arguments.calls, arguments.error_calls):
+        yield Rule(
+            alert="FlyballInvalidArguments",
+            detectors=("invalid_arguments",),
+            severity=level.severity,
+            when=level.when,
+            summary=f"A model calls a tool with arguments that do not fit it, in {VALUE} turns so far",
+            description="The arguments do not fit the tool's schema. Say in the error what is wrong and what would fit.",
+            runbook=_HALLUCINATED,
+            unit=COUNT,
+            fires=level.fires,
+            quiet=level.quiet,
+            value=level.value,
+        )
+
+
+_HALLUCINATED: Final = Runbook(
+    meaning="The model asks for a tool that its request does not declare, or with arguments that its schema does not allow.",
+    impact="The call cannot run. A model that is not told so clearly asks again, or invents the result.",
+    diagnosis=(
+        _OPEN,
+        "Search the prompt and the tool results for the invented name: it usually stands there.",
+        "Did a deploy rename a tool, or change a schema, while conversations went on?",
+    ),
+    mitigation=(
+        "Answer with the nearest real name and the schema (guarded runs do).",
+        "Take the old name out of prompts and stored conversations.",
+    ),
+)
+
+
+def stuck(policy: Policy) -> Iterator[Rule]:
+    """Stuck states: the same answer again, nothing at all, or no end."""
+    repeats, silent, age = (
+        policy.stuck.same_output_repeats,
+        policy.alerts.silent_seconds,
+        policy.loops.run_seconds,
+    )
+    yield Rule(
+        alert="FlyballRepeatedOutput",
+        detectors=("repeated_output",),
+        severity="warning",
+        when=AtLeast(REPEATED_OUTPUTS, repeats),
+        summary=f"A run is stuck: it gave the same answer in {VALUE} turns",
+        description="The model says the same again and again. One nudge may help; after that, stop the run.",
+        runbook=_STUCK,
+        unit=COUNT,
+        fires={REPEATED_OUTPUTS: repeats},
+        quiet={REPEATED_OUTPUTS: below(repeats)},
+        value=repeats,
+    )
+    yield Rule(
+        alert="FlyballRunHangs",
+        detectors=("silent_gap", "tool_timeout"),
+        severity="warning",
+        when=AtLeast(SILENT_SECONDS, silent),
+        summary=f"Nothing has begun or ended in a run for {VALUE}, and it has not ended",
+        description="A call hangs without a time-out, or the process is gone. The last span of the run says which call it was.",
+        runbook=_STUCK,
+        unit=SECONDS,
+        fires={SILENT_SECONDS: silent},
+        quiet={SILENT_SECONDS: below(silent)},
+        value=silent,
+    )
+    yield Rule(
+        alert="FlyballRunTooLong",
+        severity="warning",
+        when=AtLeast(RUN_SECONDS, age),
+        summary=f"A run has been going for {VALUE} and has not ended",
+        description="It is past the time that one run may take (`loops.run_seconds`).",
+        runbook=_STUCK,
+        unit=SECONDS,
+        fires={RUN_SECONDS: age},
+        quiet={RUN_SECONDS: below(age)},
+        value=age,
+    )
+
+
+_STUCK: Final = Runbook(
+    meaning="A run neither gets on nor ends.",
+    impact="Somebody waits for an answer that does not come; a worker is occupied.",
+    diagnosis=(
+        f"{_OPEN} A call that hangs is shown as pending.",
+        "Is its process alive? A killed one leaves its run open; after two hours nobody waits for it any more.",
+        "A tool that waits for a person, or for a lock?",
+    ),
+    mitigation=(
+        "Give every tool a time-out (`tool_errors.tool_timeout_seconds`) and every run a limit (`loops.run_seconds`).",
+        "Stop the run; guarded runs are nudged once and then asked for a final answer.",
+    ),
+)
+
+
+def run_cost(policy: Policy) -> Iterator[Rule]:
+    """Cost explosions of one run."""
+    cost = policy.cost
+    enough = AtLeast(GROUP_RUNS, cost.outlier_runs)
+    # Twice what either line asks for: safely beyond both, whatever rounding does to the logarithm.
+    exponent = cost.outlier_deviations * _TEST_DEVIATION
+    outlier = 2 * max(cost.outlier_ratio, exp(exponent) if exponent < _EXP_LIMIT else inf, cost.outlier_usd)
+    group = {GROUP_COST: 1.0, GROUP_DEVIATION: _TEST_DEVIATION, GROUP_RUNS: cost.outlier_runs}
+    description = "Its finished runs usually cost far less. See which turns the money went to, and stop it if it loops."
+    yield Rule(
+        alert="FlyballCostOutlier",
+        detectors=("cost_outlier",),
+        severity="warning",
+        when=Both(
+            (
+                TimesAtLeast(RUN_COST, cost.outlier_ratio, GROUP_COST),
+                DeviatesBy(RUN_COST, GROUP_COST, GROUP_DEVIATION, cost.outlier_deviations),
+                AtLeast(RUN_COST, cost.outlier_usd),
+                enough,
+            )
+        ),
+        summary=f"A run costs {VALUE}, far more than other runs of this agent and model",
+        description=description,
+        runbook=_COST,
+        unit=USD,
+        fires={RUN_COST: outlier, **group},
+        quiet={RUN_COST: below(cost.outlier_ratio), **group},
+        value=outlier,
+    )
+    yield Rule(
+        alert="FlyballCostHigh",
+        detectors=("cost_outlier", "over_budget"),
+        severity="warning",
+        when=Unless(AtLeast(RUN_COST, cost.run_usd), enough),
+        summary=f"A run costs {VALUE}, and there are too few other runs to compare it with",
+        description=f"Fewer than {cost.outlier_runs} finished runs of this agent and model have a known cost.",
+        runbook=_COST,
+        unit=USD,
+        fires={RUN_COST: cost.run_usd, GROUP_RUNS: cost.outlier_runs - 1},
+        quiet={RUN_COST: below(cost.run_usd), GROUP_RUNS: cost.outlier_runs - 1},
+        value=cost.run_usd,
+    )
+
+
+_COST: Final = Runbook(
+    meaning="One active run has cost far more than runs of its agent and model do.",
+    impact="Money. A handful of such runs is commonly most of a bill.",
+    diagnosis=(
+        f"{_OPEN} Cost per turn says when it began.",
+        "Does it loop, or is its context large? Those have alerts and findings of their own.",
+        "Has it simply more to do? Then the line is too low for it: `flyball calibrate` proposes one.",
+    ),
+    mitigation=(
+        "Set a budget per run and per user and day (`cost.run_limit_usd`, `cost.user_day_limit_usd`).",
+        "Ask a person above a line (`review.over_usd`).",
+    ),
+)
+_TEST_DEVIATION: Final = 0.01
+"""Of the group in the test of the outlier rule: natural-log units, any small number will do."""
+_EXP_LIMIT: Final = 700.0
+"""`exp` overflows a float just above."""
