@@ -106,7 +106,10 @@ def _spans(run: Speaking, seed: str, number: int, words: Dialect) -> list[Span]:
                 facts = {**facts, sc.PENDING: True}
             if call.rejected:
                 # As our own runner writes it, whoever recorded the rest of the run.
-                status, facts = Status(2, str(call.result) if words.quotes else ""), {**facts, sc.REJECTED: call.rejected}
+                status, facts = (
+                    Status(2, str(call.result) if words.quotes else ""),
+                    {**facts, sc.REJECTED: call.rejected},
+                )
             out.append(
                 _span(
                     trace,

@@ -15,7 +15,7 @@ BENCHMARKS = (
     "recording",
     "recording 15 20",
     "importing",
-    "detectors",
+    "detectors --spans 10000000",
     "guards",
     "ledger",
     "estimates",

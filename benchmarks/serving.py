@@ -2,8 +2,8 @@
 
 Two clients on the same machine, each at its pace:
 
-exporter   the real Python OTLP exporter in a process of its own, 512 spans a request (the SDK's default), protobuf. Encoding a span costs
-           it several times what receiving it costs.
+exporter   the real Python OTLP exporter in two processes (each sends one request at a time), 512 spans a request (the SDK's default),
+           protobuf. Encoding a span costs it several times what receiving it costs.
 requests   requests that were encoded before, as fast as they are answered: how much the server takes when the client costs nothing.
 
 While the exporter runs, the server is killed with SIGKILL in the middle and started again; the client sends again what was not
@@ -53,6 +53,17 @@ class Load:
     """How long each request took, encoding included where the exporter does it."""
 
 
+def together(loads: list[Load]) -> Load:
+    """Several clients as one."""
+    return Load(
+        sum(load.spans for load in loads),
+        max(load.seconds for load in loads),
+        sum(load.again for load in loads),
+        sum(load.cpu_seconds for load in loads),
+        [wait for load in loads for wait in load.waits_ms],
+    )
+
+
 def templates() -> list[list[dict[str, Any]]]:
     """Batches of spans as OTLP JSON has them: runs of a model that calls tools, metadata only, 14 attributes each."""
     made, spans = Traces(content=False, seed=1), []
@@ -65,7 +76,7 @@ def templates() -> list[list[dict[str, Any]]]:
 
 def salts(client: int) -> Iterator[bytes]:
     """A new first half of the trace ids for each round of each client."""
-    return (n.to_bytes(8, "big") for n in itertools.count(client << 32 | 1))
+    return (n.to_bytes(8, "big") for n in itertools.count((client + 1) << 32))
 
 
 # --- the clients ------------------------------------------------------------------------------------------------------
@@ -228,25 +239,19 @@ class Outcome:
     """How long that one had lived."""
 
 
-def run(how: str, seconds: float, rate: float, *, kill: bool) -> Outcome:
-    """Serves one client in another process; with `kill`, kills the server in the middle and starts it again."""
+def run(how: str, seconds: float, rate: float, *, clients: int, kill: bool) -> Outcome:
+    """Serves clients in other processes; with `kill`, kills the server in the middle and starts it again."""
     with tempfile.TemporaryDirectory() as folder:
         database, port = Path(folder, "traces.duckdb"), free_port()
         server = started(database, port)
         born = time.monotonic()
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.serving",
-            f"--{how}",
-            f"http://127.0.0.1:{port}",
-            str(seconds),
-            str(rate),
+        command = [sys.executable, "-m", "benchmarks.serving", f"--{how}", f"http://127.0.0.1:{port}", str(seconds)]
+        senders = [
+            subprocess.Popen([*command, str(rate / clients), str(n)], stdout=subprocess.PIPE) for n in range(clients)
         ]
-        client = subprocess.Popen(command, stdout=subprocess.PIPE)
         memory, began = [], time.monotonic()
         cpu = 0.0
-        while client.poll() is None:
+        while any(sender.poll() is None for sender in senders):
             time.sleep(0.5)
             if kill and time.monotonic() - began > seconds / 2:
                 os.kill(server.pid, signal.SIGKILL)
@@ -254,8 +259,7 @@ def run(how: str, seconds: float, rate: float, *, kill: bool) -> Outcome:
                 server, kill, born = started(database, port), False, time.monotonic()
             memory.append(memory_mb(server.pid))
             cpu, alive = cpu_seconds(server.pid), time.monotonic() - born
-        assert client.stdout is not None
-        load = Load(**json.loads(client.stdout.read()))
+        load = together([Load(**json.loads(sender.communicate()[0])) for sender in senders])
         stopped = time.monotonic()
         server.send_signal(signal.SIGTERM)
         assert server.wait() == 0
@@ -283,7 +287,7 @@ def told(name: str, goal: float, out: Outcome) -> str:
     return (
         f"{name}: {load.spans:,} spans in {load.seconds:.0f} s, {load.spans / load.seconds:,.0f} a second (goal: {goal:,.0f}); "
         f"a request {waits[len(waits) // 2]:.0f} ms, the slowest of a hundred {waits[len(waits) * 99 // 100]:.0f} ms\n"
-        f"  processor: client {load.cpu_seconds / load.seconds:.2f} of a core, receiver {out.cpu_seconds / out.alive_seconds:.2f}\n"
+        f"  processor: clients {load.cpu_seconds / load.seconds:.2f} of a core, receiver {out.cpu_seconds / out.alive_seconds:.2f}\n"
         f"  memory, MB: receiver {max(receivers[:half]):.0f} at most in the first half, {max(receivers[half:]):.0f} in the second; "
         f"the process that fills the database {max(besides[:half]):.0f} and {max(besides[half:]):.0f}\n"
         f"  sent again: {load.again} requests by the client's loop; {out.repeated:,} spans reached the journal twice; "
@@ -294,9 +298,9 @@ def told(name: str, goal: float, out: Outcome) -> str:
 
 def main(seconds: float = 60.0, rate: float = 10_000.0) -> int:
     """Prints what was measured; returns 1 where a span is missing or is there twice."""
-    exported = run("export", seconds, rate, kill=True)
+    exported = run("export", seconds, rate, clients=2, kill=True)
     print(told("exporter, server killed in the middle", rate, exported), flush=True)
-    sent = run("send", REQUESTS_SECONDS, 1e9, kill=False)
+    sent = run("send", REQUESTS_SECONDS, 1e9, clients=1, kill=False)
     print(told("requests, as fast as they are answered", rate, sent))
     return int(any(o.stored != o.distinct or o.distinct != o.load.spans for o in (exported, sent)))
 
@@ -304,6 +308,6 @@ def main(seconds: float = 60.0, rate: float = 10_000.0) -> int:
 if __name__ == "__main__":
     if sys.argv[1:2] in (["--export"], ["--send"]):
         work = export if sys.argv[1] == "--export" else send
-        print(json.dumps(work(sys.argv[2], float(sys.argv[3]), float(sys.argv[4]), 1).__dict__))
+        print(json.dumps(work(sys.argv[2], float(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])).__dict__))
     else:
         raise SystemExit(main(*map(float, sys.argv[1:])))

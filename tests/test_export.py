@@ -252,8 +252,9 @@ def test_a_new_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
 
 def test_the_database_is_not_overwritten(tmp_path: Path) -> None:
     database = database_of(tmp_path / "t.duckdb", [tool_call(0)])
-    with pytest.raises(SystemExit):
-        main(["export", "--db", str(database), "--out", str(database)])
+    for command in (["export", "--db"], ["convert"]):
+        with pytest.raises(SystemExit):
+            main([*command, str(database), "--out", f"{tmp_path}/./t.duckdb"])
     assert rows(database)["spans"]
 
 

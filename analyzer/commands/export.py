@@ -26,7 +26,14 @@ def register(commands: Any) -> None:
     )
     add = parser.add_argument
     add("--db", metavar="FILE", type=Path, required=True, help="the database")
-    add("--run", dest="runs", metavar="ID", action="append", default=[], help="only this run; may be given several times")
+    add(
+        "--run",
+        dest="runs",
+        metavar="ID",
+        action="append",
+        default=[],
+        help="only this run; may be given several times",
+    )
     output_arguments(parser)
     parser.set_defaults(run=run, fail=parser.error)
 
@@ -46,8 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from analyzer.commands.store import opened
     from instrument.prices import Prices
 
-    if args.db == Path(args.out):
-        args.fail("--out is the database itself; give another name")
+    refuse_to_overwrite(args, [str(args.db)])
     with opened([], args.db, Prices()) as store:
         for issue in store.issues:
             print(f"flyball: {issue.message}; {issue.remedy}", file=sys.stderr)
@@ -56,6 +62,15 @@ def run(args: argparse.Namespace) -> int:
         print(f"flyball: {args.db}: holds no run {', '.join(args.runs)}", file=sys.stderr)
         return exits.UNUSABLE
     return exits.UNUSABLE if store.issues else exits.FINE
+
+
+def refuse_to_overwrite(args: argparse.Namespace, paths: Sequence[str]) -> None:
+    """Fails where `--out` is a database that is to be read."""
+    from analyzer.readers import is_database
+
+    out = Path(args.out)
+    if any(is_database(Path(path)) and out.resolve() == Path(path).resolve() for path in paths):
+        args.fail("--out is the database itself; give another name")
 
 
 def written(con: DuckDBPyConnection, out: str, form: str | None, run_ids: Sequence[str] = ()) -> int:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar
 
 import duckdb
 import msgspec
@@ -24,12 +25,14 @@ from analyzer.findings import Finding, GuardAction, Report
 from analyzer.guarding import by_run
 from analyzer.pages import layout, words
 from analyzer.run import judge
+from analyzer.views import failures
 from analyzer.views import runs as run_views
 from instrument.errors import FlyballError, PolicyError, StoreError, UnreadableTrace
 from instrument.otlp import Issue
 from instrument.policy import Policy, load_policy
 from instrument.store.connect import reading, writing
 
+T = TypeVar("T")
 Version = tuple[str, int, int]
 """Path, mtime in nanoseconds and size in bytes: another version means that somebody wrote."""
 
@@ -52,6 +55,16 @@ class Snapshot:
         for finding in self.report.findings:
             found.setdefault(finding.run_id, []).append(finding)
         return {run_id: tuple(findings) for run_id, findings in found.items()}
+
+    @cached_property
+    def answers(self) -> dict[tuple[Any, ...], Any]:
+        """Query and arguments -> what the database said; see `asked`."""
+        return {}
+
+    @cached_property
+    def found(self) -> pl.DataFrame:
+        """The findings as a frame, one a row; see `views.failures.found`."""
+        return failures.found(self.report.findings)
 
     @cached_property
     def actions(self) -> dict[str, tuple[GuardAction, ...]]:
@@ -108,6 +121,16 @@ def judged(version: Version, title: str, policy_json: bytes) -> Snapshot:
         report = judge(con, msgspec.json.decode(policy_json, type=Policy))
         runs = run_views.summaries(con)
     return Snapshot(path, title, version[1], run_views.with_findings(runs, report.findings), report)
+
+
+def asked(shown: Snapshot, query: Callable[..., T], *arguments: Any) -> T:
+    """What `query(con, *arguments)` says of the snapshot's database, asked once for all visitors; frames must not be changed."""
+    key = (query, arguments)
+    if key not in shown.answers:
+        with opened(shown) as con:
+            shown.answers[key] = query(con, *arguments)
+    answer: T = shown.answers[key]
+    return answer
 
 
 def _database(paths: tuple[str, ...]) -> Path:

@@ -16,6 +16,7 @@ FOLDER = Path(__file__).parent
 OVERVIEW, RUNS, RUN, ALERTS, REVIEWS = (
     FOLDER / f"{name}.py" for name in ("overview", "runs", "run", "alerts", "reviews")
 )
+FAILURES, COST, TOOLS = (FOLDER / f"{name}.py" for name in ("failures", "cost", "tools"))
 
 
 def begin() -> None:

@@ -1,4 +1,4 @@
-"""Overview: how much ran, what it cost, what went wrong, and where to look first."""
+"""Overview: how much ran, what it cost, what went wrong, what is new, and where to look first."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ import polars as pl
 import streamlit as st
 
 from analyzer.findings import Severity
-from analyzer.pages import data, layout, pieces, words
+from analyzer.pages import data, exports, fleet_pieces, layout, links, pieces, words
 from analyzer.pages.tables import run_table
-from analyzer.report import charts
+from analyzer.report import charts, charts_fleet
+from analyzer.views import failures, overview
 from analyzer.views import runs as views
 
 WORST_RUNS = 8
 WORST_FINDINGS = 5
+WORST_AGENTS = 8
+DEPLOYS = 8
+NEWS = 12
 
 shown = data.snapshot()
 report, totals = shown.report, shown.report.totals
@@ -29,28 +33,39 @@ errors = sum(f.severity is Severity.ERROR for f in report.findings)
 warnings = sum(f.severity is Severity.WARNING for f in report.findings)
 worst = "error" if errors else "warning" if warnings else ""
 wasted = totals.wasted_cost_usd
+failed = int((shown.runs["outcome"] == "failed").sum())
 st.html(
     pieces.tiles(
         [
-            pieces.tile(
+            links.tile(
                 "Runs",
                 words.count(totals.runs),
                 f"{totals.unfinished_runs:,} unfinished" if totals.unfinished_runs else "all ended",
+                links.to("runs"),
             ),
-            pieces.tile(
+            links.tile(
+                "Failed runs",
+                words.count(failed),
+                f"{words.share(failed, totals.runs)} of runs" if failed else "none",
+                links.to("runs", outcome="failed"),
+                "error" if failed else "",
+            ),
+            links.tile(
                 "Findings",
                 words.count(len(report.findings)),
                 f"{words.plural(errors, 'error')}, {words.plural(warnings, 'warning')}",
+                links.to("failures"),
                 worst,
             ),
-            pieces.tile(
+            links.tile(
                 "Spend",
                 words.money(totals.cost_usd),
                 f"{words.plural(totals.unpriced_calls, 'call')} of unknown price"
                 if totals.unpriced_calls
                 else "every call priced",
+                links.to("cost"),
             ),
-            pieces.tile(
+            links.tile(
                 "Wasted",
                 words.money(wasted),
                 f"{words.share(wasted, totals.cost_usd)} of spend"
@@ -58,50 +73,84 @@ st.html(
                 else "size not known"
                 if report.findings
                 else "nothing found",
+                links.to("failures"),
                 "warning" if wasted else "",
             ),
-            pieces.tile(
+            links.tile(
                 "Model calls",
                 words.count(totals.model_calls),
                 f"{words.plural(totals.duplicate_model_calls, 'repeat')} left out"
                 if totals.duplicate_model_calls
                 else "each counted once",
+                links.to("cost"),
             ),
-            pieces.tile(
+            links.tile(
                 "Tool calls",
                 words.count(totals.tool_calls),
                 f"{words.count(int(shown.runs['failed_tool_calls'].sum()))} failed",
+                links.to("tools"),
             ),
-            pieces.tile("Tokens in", words.count(totals.input_tokens), f"{words.count(totals.output_tokens)} out"),
+            links.tile(
+                "Tokens in",
+                words.count(totals.input_tokens),
+                f"{words.count(totals.output_tokens)} out",
+                links.to("cost"),
+            ),
         ]
     )
 )
 
+spend = views.spend_over_time(shown.runs)
 left, right = st.columns(2, gap="large")
 with left:
-    st.header("Findings by failure mode", anchor=False)
-    st.altair_chart(
-        charts.findings_by_mode(views.findings_by_mode(report.findings, [o.detector for o in report.outcomes]))
-    )
-spend = views.spend_over_time(shown.runs)
-with right:
-    st.header("Findings over time", anchor=False)
-    over_time = views.findings_over_time(shown.runs, report.findings)
-    if over_time.is_empty():
+    st.header("Failures by mode over time", anchor=False)
+    if shown.found.is_empty():
         st.caption("Nothing was found. Whether everything could be looked at stands below.")
     else:
-        st.altair_chart(charts.findings_over_time(over_time, spend["start"]))
-
-left, right = st.columns(2, gap="large")
-with left:
+        st.altair_chart(charts_fleet.modes_over_time(failures.modes_over_time(shown.runs, shown.found), spend["start"]))
+with right:
     st.header("Spend over time", anchor=False)
     if totals.cost_usd is None:
         st.caption("No model call has a known price. Give prices of your own in flyball.toml.")
     else:
         st.altair_chart(charts.spend_over_time(spend))
+
+modes, agents = failures.by_mode(shown.found), overview.worst_agents(shown.runs)
+left, right = st.columns([2, 3], gap="large")
+with left:
+    st.header("By failure mode", anchor=False)
+    st.html(fleet_pieces.modes(modes))
+    exports.table(modes, "failure-modes")
 with right:
-    st.header("What the detectors could see", anchor=False)
-    st.html(pieces.outcomes(report.outcomes))
+    st.header("Worst agents", anchor=False)
+    st.html(fleet_pieces.agents(agents.head(WORST_AGENTS)))
+    if agents.height > WORST_AGENTS:
+        st.caption(f"{agents.height:,} agents in all; the file has every one.")
+    exports.table(agents, "agents")
+
+st.header("New since the last deploy", anchor=False)
+deploys = overview.deploys(shown.runs, data.asked(shown, overview.versions))
+news = overview.new_since(shown.found, shown.runs, deploys)
+if deploys.is_empty():
+    st.caption(
+        "No run says which version of the service it was, so nothing can be new since a deploy. Name it where the agent starts:"
+    )
+    st.code("export OTEL_RESOURCE_ATTRIBUTES=service.version=1.4.2", language=None)
+elif not (deploys["runs_before"] > 0).any():
+    st.caption("Each agent ran in one version only: there is nothing to compare it with.")
+    st.html(fleet_pieces.deploys(deploys.head(DEPLOYS)))
+else:
+    if news.is_empty():
+        st.caption("Nothing was found since that had not been found before.")
+    else:
+        st.html(fleet_pieces.news(news.head(NEWS)))
+        exports.table(news, "new-since-deploy")
+    with st.expander("Which deploys are meant", icon=":material/sell:"):
+        st.caption(
+            "A deploy is the first run of an agent's newest `service.version`. New is what a detector found in the same "
+            "agent and tool since then and never before."
+        )
+        st.html(fleet_pieces.deploys(deploys.head(DEPLOYS)))
 
 st.header("Runs to look at first", anchor=False)
 run_table(views.ordered(shown.runs, "Worst first").head(WORST_RUNS), key="worst_runs", short=True)
@@ -114,6 +163,16 @@ if report.findings:
         card.html(pieces.finding_card(finding, with_run=True))
         link.page_link(layout.RUN, label="Open", icon=":material/arrow_forward:", query_params={"run": finding.run_id})
 
+left, right = st.columns(2, gap="large")
+with left:
+    st.header("Findings by detector", anchor=False)
+    st.altair_chart(
+        charts.findings_by_mode(views.findings_by_mode(report.findings, [o.detector for o in report.outcomes]))
+    )
+with right:
+    st.header("What the detectors could see", anchor=False)
+    st.html(pieces.outcomes(report.outcomes))
+
 if report.issues:
     st.header("What could not be read, or had to be inferred", anchor=False)
     issues = pl.DataFrame(
@@ -125,3 +184,6 @@ if report.issues:
         orient="row",
     ).with_columns(pl.col("file").map_elements(lambda name: Path(name).name, return_dtype=pl.String))
     st.dataframe(issues, hide_index=True, width="stretch", placeholder=words.UNKNOWN)
+    exports.table(issues, "issues")
+
+exports.charts("overview")

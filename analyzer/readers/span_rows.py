@@ -149,7 +149,8 @@ def _events(found: dict[str, Any]) -> list[Event]:
 def _event(event: dict[str, Any]) -> Event:
     low = {name.lower(): value for name, value in event.items()}
     at = low.get("time_unix_nano", low.get("timeunixnano", low.get("timestamp", low.get("time"))))
-    return Event(text(low.get("name")) or "", _moment(at), _pairs(low.get("attributes")))
+    stated = _stated(low, "time_unix_nano") or _moment(at)
+    return Event(text(low.get("name")) or "", stated, _pairs(low.get("attributes")))
 
 
 def _stated(row: dict[str, Any], name: str) -> int:

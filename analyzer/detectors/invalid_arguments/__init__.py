@@ -95,7 +95,7 @@ def severity(params: InvalidArguments) -> pl.Expr:
 
 def confidence() -> pl.Expr:
     """Surest where the schema says so and the tool did not work."""
-    return pl.when("answered").then(0.4).when("proved").then(0.97).otherwise(0.8)
+    return pl.when("answered").then(0.15).when("proved").then(0.97).otherwise(0.8)
 
 
 def message(facts: Mapping[str, Any]) -> str:

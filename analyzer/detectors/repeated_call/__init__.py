@@ -73,22 +73,18 @@ def alone(stretches: pl.DataFrame, story: pl.DataFrame, longest_cycle: int) -> p
     A, B, A, B, ... is one pattern of two calls, not two patterns: where all calls from first to last repeat with a
     period of two calls or more, a cycle is what happened.
     """
+    # By place in the story and not by run: a long run has many stretches, and each is short.
+    run = pl.col("run_key").cast(pl.Int64) * 2**32
+    places = story.select(run + pl.col("step")).to_series()
+    first = places.search_sorted(stretches.select(run + pl.col("steps").list.first()).to_series(), "left")
+    after = places.search_sorted(stretches.select(run + pl.col("steps").list.last()).to_series(), "right")
     within = (
-        stretches.with_row_index("stretch_key")
-        .select(
-            "stretch_key",
-            "run_key",
-            first=pl.col("steps").list.first(),
-            last=pl.col("steps").list.last(),
-            own=pl.col("call_key"),
-        )
-        # Two keys as one number; a call that is not known whole equals none.
-        .join(
-            story.select("run_key", "step", "turn", "call_key", same=pl.col("call_key") * _ODD + pl.col("result_key")),
-            on="run_key",
-        )
-        .filter(pl.col("step").is_between("first", "last"))
-        .sort("stretch_key", "step")
+        stretches.select(own="call_key", row=pl.int_ranges(first, after)).with_row_index("stretch_key").explode("row")
+    )
+    # Two keys as one number; a call that is not known whole equals none.
+    calls = story.select("step", "turn", "call_key", same=pl.col("call_key") * _ODD + pl.col("result_key"))
+    within = (
+        within.hstack(calls[within["row"]])
         # Parallel calls of one turn come in any order, and twice the same is once.
         .unique(["stretch_key", "turn", "same"], keep="first", maintain_order=True)
     )

@@ -23,9 +23,10 @@ _SAYS: Final = (
     r"timed.?out|deadline.?exceeded|^timeout|timeout.?(error|expired|exceeded|reached)"
     r"|(request|command|operation|execution|gateway|connection|read|connect).?timeout"
 )
-_TIMED_OUT: Final = (
+TIMED_OUT: Final = (
     f"CASE WHEN failed THEN regexp_matches(coalesce(failure_kind, error_type, ''), '{_SAYS}', 'i') ELSE false END"
 )
+"""Whether a call says that a time limit ended it, as SQL over `spans`."""
 
 
 def find(frames: Frames, policy: Policy) -> pl.DataFrame:
@@ -63,7 +64,7 @@ def long_calls(frames: Frames, limit_seconds: float) -> pl.DataFrame:
     """
     took = "(end_ns - start_ns) / 1e9"
     long = (
-        f"end_ns IS NULL OR {took} > {limit_seconds} OR ({took} >= {limit_seconds * _BELIEVED_SHARE} AND {_TIMED_OUT})"
+        f"end_ns IS NULL OR {took} > {limit_seconds} OR ({took} >= {limit_seconds * _BELIEVED_SHARE} AND {TIMED_OUT})"
     )
     columns = [
         "span_key",
@@ -73,7 +74,7 @@ def long_calls(frames: Frames, limit_seconds: float) -> pl.DataFrame:
         "pending: end_ns IS NULL",
         "failed: coalesce(failed, false)",
         "failure_inferred: coalesce(failure_inferred, false)",
-        f"timed_out: {_TIMED_OUT}",
+        f"timed_out: {TIMED_OUT}",
     ]
     told = "NOT coalesce(inferred, false) AND start_ns IS NOT NULL AND tool_name IS NOT NULL"
     calls = frames.calls(columns, where=f"{RAN} AND {told} AND ({long})")

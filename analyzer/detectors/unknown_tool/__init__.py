@@ -48,7 +48,7 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
         .when(pl.col("calls") >= params.error_calls)
         .then(pl.lit("error"))
         .otherwise(pl.lit("warning")),
-        confidence=pl.when("answered").then(0.4).when("undeclared").then(0.97).otherwise(0.8),
+        confidence=pl.when("answered").then(0.15).when("undeclared").then(0.97).otherwise(0.8),
         # What was answered was no waste, whatever was declared.
         useless_turns=pl.when(~pl.col("answered")).then("useless_turns"),
     )

@@ -1,0 +1,62 @@
+"""What charts of all pages share: axes with their units, stretches of time, colours and legends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import altair as alt
+import polars as pl
+
+_DAY_SECONDS: Final = 86_400
+LEGEND: Final = alt.Legend(title=None, orient="top", symbolType="square", symbolSize=80, symbolStrokeWidth=0)
+
+
+def names(**more: Any) -> alt.Axis:
+    """An axis of names, one a row."""
+    return alt.Axis(labelLimit=180, labelOverlap=False, ticks=False, domain=False, labelPadding=8, **more)
+
+
+def whole_numbers(most: int) -> alt.Axis:
+    """An axis of counts up to `most`."""
+    return alt.Axis(format="~s" if most >= 1_000 else "d", tickMinStep=1, tickCount=min(6, max(1, most)))
+
+
+def money() -> alt.Axis:
+    """An axis of US dollars."""
+    return alt.Axis(format="$,.3~f", tickCount=5)
+
+
+def usd(field: str, title: str = "US dollars") -> alt.Tooltip:
+    """US dollars in a tooltip."""
+    return alt.Tooltip(field, title=title, format="$,.5~f")
+
+
+def when() -> alt.Tooltip:
+    """The start of a stretch of time in a tooltip."""
+    return alt.Tooltip("start:T", title="from (UTC)", format="%Y-%m-%d %H:%M")
+
+
+def with_end(frame: pl.DataFrame) -> pl.DataFrame:
+    """`frame` with `end` of each stretch that begins at `start` and is `bucket_seconds` long."""
+    # A little short of the next one: neighbouring columns stay apart.
+    width = pl.duration(milliseconds=pl.col("bucket_seconds").cast(pl.Int64) * 920)
+    return frame.with_columns(end=pl.col("start") + width).drop("bucket_seconds")
+
+
+def over_time(frame: pl.DataFrame, title: str = "start of run, UTC") -> dict[str, Any]:
+    """Encodings `x` and `x2` of the stretches of time of `frame`, from before `with_end`."""
+    days = frame.height > 0 and int(frame["bucket_seconds"][0]) >= _DAY_SECONDS
+    axis = alt.Axis(grid=False, labelOverlap=True, tickCount=6, format="%-d %b %Y" if days else "%-d %b %H:%M")
+    scale = alt.Scale(type="utc")
+    return {"x": alt.X("start:T", title=title, axis=axis, scale=scale), "x2": "end:T"}
+
+
+def colored(field: str, colors: Mapping[str, str], legend: alt.Legend | None = LEGEND) -> alt.Color:
+    """Colours by the words of a column, in the order of `colors`."""
+    return alt.Color(f"{field}:N", scale=alt.Scale(domain=[*colors], range=[*colors.values()]), legend=legend)
+
+
+def by(field: str) -> list[alt.SortField]:
+    """Stacks in ascending order of a column."""
+    return [alt.SortField(field=field, order="ascending")]
