@@ -10,8 +10,9 @@ demo: .venv/installed
 app: .venv/installed
 	$(BIN)/flyball app
 
+# Two at a time, whole files each: half of the time is spent waiting for servers, browsers and processes.
 test: .venv/installed-dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # Format, lint, types, the one-way picture of the design, and the tests (stale generated pages are a failing test).
 check: lint test

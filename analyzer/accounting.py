@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Final
 
 import duckdb
-import numpy as np
 
 from instrument.otlp import Issue
 from instrument.price_list import NO_SPEED, NO_TIER
@@ -88,8 +87,8 @@ SELECT count(*), sum(more)::BIGINT, sum(tokens)::BIGINT, sum(cost_usd), min(sour
 def in_several_traces(con: duckdb.DuckDBPyConnection) -> Iterator[Issue]:
     """Answers whose id stands in several traces: calls of their own where a test replays them, one call told again where a session
     was exported twice. Nothing in the traces says which."""
-    hashes = np.sort(con.sql(f"SELECT hash(response_id) AS answer FROM spans WHERE {_ANSWERED}").fetchnumpy()["answer"])
-    if not (hashes[1:] == hashes[:-1]).any():  # the usual case: grouping would take twice the time to find out
+    hashes = con.sql(f"SELECT hash(response_id) AS answer FROM spans WHERE {_ANSWERED}").pl()["answer"].sort()
+    if not (hashes == hashes.shift()).any():  # the usual case: grouping would take twice the time to find out
         return
     ((answers, more, tokens, usd, source_key),) = con.execute(_IN_SEVERAL_TRACES).fetchall()
     if answers:

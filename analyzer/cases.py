@@ -70,6 +70,8 @@ class Turn:
     """How long the model call took."""
     retries: int | None = None
     """How often the client sent the request again."""
+    prompt: str | None = None
+    """The whole request in one message of the user; None: the request is the history so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,11 +238,12 @@ def _speaking(run: Run, case: Case) -> Speaking:
                 *(_asked(i, c) for i, c in calls),
             ],
         }
-        size = entry.input_tokens if entry.input_tokens is not None else 500 + len(str(history)) // 4
+        asked = history if entry.prompt is None else [{"role": "user", "parts": [_words(entry.prompt)]}]
+        size = entry.input_tokens if entry.input_tokens is not None else 500 + len(str(asked)) // 4
         callings.append(
             Calling(
                 entry.model,
-                history,
+                asked,
                 None if entry.error else answer,
                 size if entry.measured else None,
                 entry.output_tokens,

@@ -30,6 +30,8 @@ FROM acts ASOF JOIN (FROM spans WHERE kind = 'model' AND run_key IN (SELECT run_
     ON acts.run_key = calls.run_key AND acts.at_ns <= calls.start_ns
 """
 
+ASKED: Final = "asked: if(kind = 'tool', hash(trace_id, tool_call_id), NULL)"
+"""What names a tool call in the request that asked for it, as a column for `Frames.rows`; null where the span is no tool call."""
 # Arguments as `tool_texts` tells them, in steps of which each reads only what the one before left open.
 _CALLS: Final = """
 SELECT run_key, step, span_key, hash(trace_id, tool_call_id) AS asked FROM spans WHERE rowid IN (SELECT rowid FROM spans WHERE kind = 'tool'
@@ -45,6 +47,64 @@ WHERE arguments IS NOT NULL AND trace_id IS NOT NULL AND tool_call_id IS NOT NUL
 _REQUESTED: Final = (
     "SELECT rowid AS request, arguments AS requested FROM tool_requests WHERE rowid IN (SELECT request FROM wanted)"
 )
+
+# New messages stand at the end of a request, so the last few are enough, and a long run stays linear.
+# MATERIALIZED: see `detectors.context_growth.filling`.
+_NEW_WORDS: Final = """
+WITH calls AS MATERIALIZED (
+    SELECT run_key, step, span_key FROM spans
+    WHERE kind = 'model' AND {counted} AND {span} AND run_key IN (SELECT run_key FROM wanted_runs)
+), held AS MATERIALIZED (
+    SELECT span_key, unnest(input_keys[-8:]) AS message_key FROM contents WHERE span_key IN (SELECT span_key FROM calls)
+), seen AS MATERIALIZED (
+    SELECT run_key, min(step) AS step, message_key FROM calls JOIN held USING (span_key) GROUP BY run_key, message_key
+), spoken AS MATERIALIZED (
+    -- The types of its own parts: a tool's result may hold texts too. Row numbers first, as in `tool_texts`.
+    SELECT message_key FROM messages
+    WHERE rowid IN (SELECT rowid FROM messages WHERE role = 'user' AND message_key IN (SELECT message_key FROM seen))
+        AND list_contains(json_extract_string(body, '$.parts[*].type'), 'text')
+)
+SELECT run_key, step, message_key FROM seen
+WHERE message_key IN (SELECT message_key FROM spoken) AND step > (SELECT min(step) FROM seen AS s WHERE s.run_key = seen.run_key)
+"""
+
+# Which of `new`, messages as of `_NEW_WORDS`, stand in the place of one that the request before held, a tool having run since, and say all
+# of its words; numbers aside, which count steps.
+_REBUILT: Final = """
+WITH calls AS MATERIALIZED (
+    SELECT run_key, step, span_key, row_number() OVER (PARTITION BY run_key ORDER BY step) AS place
+    FROM spans WHERE kind = 'model' AND {counted} AND {span} AND run_key IN (SELECT run_key FROM new)
+), tools AS MATERIALIZED (
+    SELECT run_key, step FROM spans WHERE kind = 'tool' AND {counted} AND {span} AND run_key IN (SELECT run_key FROM new)
+), asked AS MATERIALIZED (
+    SELECT * FROM calls WHERE (run_key, step) IN (SELECT (run_key, step) FROM new)
+), acted AS MATERIALIZED (
+    SELECT asked.*, tools.step AS tool_step FROM asked ASOF JOIN tools ON asked.run_key = tools.run_key AND asked.step > tools.step
+), pairs AS MATERIALIZED (
+    SELECT acted.run_key, acted.step, acted.span_key, calls.span_key AS before_key
+    FROM acted JOIN calls ON calls.run_key = acted.run_key AND calls.place = acted.place - 1 AND calls.step < acted.tool_step
+), held AS MATERIALIZED (
+    SELECT span_key AS before_key, unnest(input_keys[-8:]) AS old_key FROM contents
+    WHERE span_key IN (SELECT before_key FROM pairs)
+), had AS MATERIALIZED (
+    SELECT run_key, step, span_key, old_key FROM pairs JOIN held USING (before_key)
+), gone AS MATERIALIZED (
+    SELECT DISTINCT run_key, step, old_key FROM had JOIN contents USING (span_key) WHERE NOT list_contains(input_keys, old_key)
+), replaced AS MATERIALIZED (
+    SELECT run_key, step, message_key, old_key FROM new JOIN gone USING (run_key, step)
+), keys AS MATERIALIZED (
+    SELECT message_key FROM replaced UNION SELECT old_key FROM replaced
+), said AS MATERIALIZED (
+    SELECT message_key, list_distinct(regexp_extract_all(lower(array_to_string(list_transform(list_filter((body->'$.parts')::JSON[],
+        lambda p: p->>'$.type' = 'text'), lambda p: p->>'$.content'), ' ')), '[\\pL\\p{{Nl}}\\p{{No}}_]+')) AS words
+    FROM messages WHERE rowid IN (SELECT rowid FROM messages WHERE role = 'user' AND message_key IN (SELECT message_key FROM keys))
+        AND list_contains(json_extract_string(body, '$.parts[*].type'), 'text')
+), old AS MATERIALIZED (
+    SELECT replaced.*, words AS old_words FROM replaced JOIN said ON said.message_key = replaced.old_key
+)
+SELECT DISTINCT run_key, step, message_key FROM old JOIN said USING (message_key)
+WHERE list_has_all(words, old_words) AND (len(old_words) > 0) >= (len(words) > 0)
+"""
 
 # Where keys stand for messages: what the user said last, when it is new.
 _HASHED_QUESTIONS: Final = """
@@ -86,6 +146,12 @@ class Frames:
         some = cls.all_of(con)
         some.span = f"run_key IN ({', '.join(str(int(key)) for key in runs) or 'NULL'})"
         return some
+
+    def reading(self, views: Mapping[str, Iterable[str]]) -> Frames:
+        """The same runs, with these columns in their views."""
+        same = Frames(self._con, {name: frozenset(columns) for name, columns in views.items()}, 0, 0)
+        same.span = self.span
+        return same
 
     @cached_property
     def tool_calls(self) -> pl.DataFrame:
@@ -173,20 +239,24 @@ class Frames:
         return places.join(found, on=["run_key", "step"], how="left", maintain_order="left")
 
     def said(self, calls: pl.DataFrame, texts: Sequence[str] = ("arguments", "result")) -> pl.DataFrame:
-        """`calls` (with `run_key`, `step`) with their `arguments` and `result`, as their spans or the messages around them tell."""
+        """`calls` (with `run_key`, `step`) with their `arguments` and `result`, as their spans or the messages around them tell.
+
+        For arguments alone `span_key` and `ASKED` save a scan, where the calls have them.
+        """
         if calls.is_empty():
             return calls.with_columns(pl.lit(None, pl.String).alias(text) for text in texts)
         places = calls.select("run_key", "step").unique()
         chosen = ", ".join(("run_key", "step", *texts))
-        told = (
-            self._arguments(places)
-            if list(texts) == ["arguments"]
-            else self.ask(f"SELECT {chosen} FROM tool_texts('wanted')", wanted=places)
-        )
+        if list(texts) != ["arguments"]:
+            told = self.ask(f"SELECT {chosen} FROM tool_texts('wanted')", wanted=places)
+        elif {"span_key", "asked"} <= set(calls.columns):
+            named = calls.select("run_key", "step", "span_key", "asked").filter(pl.col("asked").is_not_null())
+            told = self._arguments(named.unique(("run_key", "step")))
+        else:
+            told = self._arguments(self.ask(_CALLS, wanted=places))
         return calls.join(told, on=["run_key", "step"], how="left", maintain_order="left")
 
-    def _arguments(self, places: pl.DataFrame) -> pl.DataFrame:
-        calls = self.ask(_CALLS, wanted=places)
+    def _arguments(self, calls: pl.DataFrame) -> pl.DataFrame:
         own = self.ask(_OWN, wanted=calls.select("span_key").drop_nulls())
         told = calls.join(own, on="span_key", how="left")
         open_ = told.filter(pl.col("arguments").is_null())
@@ -223,28 +293,17 @@ class Frames:
     def questions(self, runs: pl.Series) -> pl.DataFrame:
         """One row is a message of the user that a run's model saw for the first time at `step`, later than in its first request.
 
-        What a guard said in the user's place is not the user's.
+        What a guard said in the user's place is not the user's, and neither is a prompt that was put together again: a tool had run since
+        the request before, of which it replaces a message and says every word (`sameness.retells`).
         """
         return self.by_run("questions", runs, self._questions)
 
     def _questions(self, runs: pl.Series) -> pl.DataFrame:
-        # New messages stand at the end of a request, so the last few are enough, and a long run stays linear.
-        new = self._ask(
-            # MATERIALIZED: see `detectors.context_growth.filling`.
-            f"WITH calls AS MATERIALIZED (SELECT run_key, step, span_key FROM spans WHERE kind = 'model' AND {_COUNTED} "
-            f"AND {self.span} AND run_key IN (SELECT run_key FROM wanted_runs)), "
-            "held AS MATERIALIZED (SELECT span_key, unnest(input_keys[-8:]) AS message_key FROM contents "
-            "WHERE span_key IN (SELECT span_key FROM calls)), "
-            "seen AS MATERIALIZED (SELECT run_key, min(step) AS step, message_key FROM calls JOIN held USING (span_key) "
-            "GROUP BY run_key, message_key), "
-            # The types of its own parts: a tool's result may hold texts too. Row numbers first, as in `tool_texts`.
-            "spoken AS MATERIALIZED (SELECT message_key FROM messages WHERE rowid IN (SELECT rowid FROM messages WHERE role = 'user' "
-            "AND message_key IN (SELECT message_key FROM seen)) "
-            "AND list_contains(json_extract_string(body, '$.parts[*].type'), 'text')) "
-            "SELECT DISTINCT run_key, step FROM seen WHERE message_key IN (SELECT message_key FROM spoken) "
-            "AND step > (SELECT min(step) FROM seen AS s WHERE s.run_key = seen.run_key)",
-            runs,
-        )
+        new = self._ask(_NEW_WORDS.format(counted=_COUNTED, span=self.span), runs)
+        if len(new):
+            rebuilt = self.ask(_REBUILT.format(counted=_COUNTED, span=self.span), new=new)
+            new = new.join(rebuilt, on=["run_key", "step", "message_key"], how="anti")
+        new = new.select("run_key", "step").unique()
         new = pl.concat([new, self._ask(_HASHED_QUESTIONS.format(span=self.span), runs)])
         return new.join(self._ask(_TOLD_BY_GUARDS, runs), on=["run_key", "step"], how="anti").sort("run_key", "step")
 

@@ -21,7 +21,7 @@ from analyzer.confidence import Doubts
 from analyzer.detectors import chosen
 from analyzer.detectors.detector import LABELS, SAID, SAID_CHARS, Detector, Sight
 from analyzer.findings import Finding, Outcome, Report, Severity, State
-from analyzer.frames import PARTITION_SPANS, Frames, columns_of, partitions
+from analyzer.frames import ASKED, PARTITION_SPANS, Frames, columns_of, partitions
 from analyzer.guarding import actions_of, guarded_runs, stops_of
 from analyzer.totals import issues_of, lost_share, totals_of
 from analyzer.waste import OWN, Waste, wasted
@@ -29,7 +29,7 @@ from instrument.policy import Policy
 
 SPAN_IDS_SHOWN: Final = 100
 """Span ids that one finding names: the first ones and the last."""
-_IDENTITY: Final = ("trace_id", "run_id", "span_id", "agent_name", "span_key", "start_ns: coalesce(start_ns, 0)")
+_IDENTITY: Final = ("trace_id", "run_id", "span_id", "agent_name", "span_key", ASKED, "start_ns: coalesce(start_ns, 0)")
 
 
 @dataclass(frozen=True, slots=True)

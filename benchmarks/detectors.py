@@ -2,12 +2,17 @@
 
     python -m benchmarks.detectors [--spans 1000000] [--db FILE]
 
-Builds databases of generated runs (`benchmarks.generated_runs`) and measures each in a process of its own, so that peak memory is of the
-judging alone: the six first detectors, all of them, and how the cost of a span changes with the number of spans (a tenth of them is
-judged, too) and with the length of runs (one run of 100,000 steps beside as many spans in ordinary runs).
+Builds databases of generated runs (`benchmarks.generated_runs`) and measures each in a process of its own, opened as `flyball check` opens
+it, so that peak memory is of the judging alone: the six first detectors, all of them, and how the cost of a span changes with the number of
+spans (a tenth of them is judged, too), with the share of failing runs, and with the length of runs (one run of 100,000 steps beside as many
+spans in ordinary runs). Ratios are given by processor time, which other work on the machine hardly changes, and by the clock.
 
-Two floors are given. The first is one aggregate over the columns that detectors share (`Detector.reads`), inside DuckDB; the second one
-over everything that they look through in every row, with times, errors and arguments.
+Two floors are given, each one aggregate inside DuckDB. The narrow one is over the columns that detectors share (`Detector.reads`), of the
+rows of their kind. The whole one is over every column of all rows that is named in a statement which no list of runs limits; those
+statements are listened to while patterns are looked for. Some of them read
+a text of a few rows only (those that failed, the first of each run), so that this floor flatters; the narrow one leaves out what the first
+look at every row needs. Looking for patterns, which grows with the spans, is told apart from what comes after: findings with their texts
+and their waste, totals and issues.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -24,38 +30,116 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, cast
 
 import duckdb
 
 from benchmarks.generated_runs import FAILURES, ODDS, build
+from instrument.store.connect import reading
+from instrument.store.schema import REQUESTS, SPANS
 
 __all__ = ["build"]
 
 SIX: Final = ("error_cascade", "repeated_call", "context_growth", "unknown_tool", "repeated_output", "cost_outlier")
 GOAL_SIX, GOAL_ALL, GOAL_BYTES = 8, 25, 2_000_000_000
 LONG_TURNS: Final = 50_000
-_LOOKED_THROUGH: Final = (
-    "SELECT max(start_ns), max(end_ns), max(tool_name), max(declared), max(rejected), max(failure_kind), max(error_type), max(inferred) "
-    "FROM spans WHERE kind = 'tool' AND duplicate_of IS NULL",
-    "SELECT max(start_ns), max(end_ns), max(request_model), max(response_model), max(failure_kind), max(error_type), max(error_message), "
-    "max(finish_reason), max(retries), max(content_state) FROM spans WHERE kind = 'model' AND duplicate_of IS NULL",
-    "SELECT max(call_key), max(tool_name), max(arguments) FROM tool_requests",
-)
-"""What single detectors read of every row beside the shared columns."""
+MORE_FAILURES: Final = 3
+"""So many times as many runs fail in the database that tells what a finding costs."""
 
 
-def best(rounds: int, *works: Callable[[], object]) -> list[float]:
-    """Seconds of the fastest of `rounds` of each; they take turns, so that a machine that slows down slows all of them."""
+class Seconds(NamedTuple):
+    """What something took."""
+
+    cpu: float
+    wall: float
+
+    def over(self, floor: Seconds) -> str:
+        """`12.3 (13.1)`: times as much as `floor` by processor time, and by the clock."""
+        return f"{self.cpu / floor.cpu:6.1f} ({self.wall / floor.wall:.1f})"
+
+
+def best(rounds: int, *works: Callable[[], object]) -> list[Seconds]:
+    """The fastest of `rounds` of each; they take turns, so that a machine that slows down slows all of them."""
     times = [[seconds(work) for work in works] for _ in range(rounds)]
-    return [min(of_one) for of_one in zip(*times, strict=True)]
+    return [Seconds(*(min(of_one) for of_one in zip(*rows, strict=True))) for rows in zip(*times, strict=True)]
 
 
-def seconds(work: Callable[[], object]) -> float:
+def seconds(work: Callable[[], object]) -> Seconds:
     """How long `work` takes."""
-    began = time.perf_counter()
+    cpu, wall = time.process_time(), time.perf_counter()
     work()
-    return time.perf_counter() - began
+    return Seconds(time.process_time() - cpu, time.perf_counter() - wall)
+
+
+class Listening:
+    """A connection that notes what it is asked, but for what names a table that was lent to it: a list of runs or rows."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
+        self._con = con
+        self._lent: set[str] = set()
+        self.statements: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._con, name)
+
+    def register(self, name: str, table: object) -> object:
+        """Lends a table."""
+        self._lent.add(name)
+        return self._con.register(name, table)
+
+    def sql(self, query: str, **more: Any) -> Any:
+        """As the connection's own."""
+        self._note(query)
+        return self._con.sql(query, **more)
+
+    def execute(self, query: str, *more: Any) -> Any:
+        """As the connection's own."""
+        self._note(query)
+        return self._con.execute(query, *more)
+
+    def _note(self, query: str) -> None:
+        if not any(re.search(rf"\b{name}\b", query) for name in self._lent):
+            self.statements.append(query)
+
+
+def whole_floor(con: duckdb.DuckDBPyConnection, slugs: Sequence[str]) -> list[str]:
+    """SQL that reads every value of the columns that these detectors look through in all rows, a statement for each table.
+
+    A column of which a statement only asks whether it is null is not read for it.
+    """
+    listening = Listening(con)
+    look(cast(duckdb.DuckDBPyConnection, listening), slugs)
+    named: dict[str, set[str]] = {}
+    for statement in listening.statements:
+        words = set(re.findall(r"\w+", re.sub(r"'(?:[^']|'')*'|\w+ IS (NOT )?NULL", " ", statement)))
+        for table in (SPANS, REQUESTS):
+            if table.name in words:
+                named.setdefault(table.name, set()).update(words & {c.name for c in table.columns})
+    return [
+        f"SELECT {', '.join(f'max({c})' for c in sorted(columns))} FROM {table}"
+        for table, columns in named.items()
+        if columns
+    ]
+
+
+def look(con: duckdb.DuckDBPyConnection, slugs: Sequence[str]) -> None:
+    """Looks for patterns and does nothing with them."""
+    import polars as pl
+
+    from analyzer.detectors import chosen
+    from analyzer.frames import columns_of, partitions
+    from instrument.policy import Policy
+
+    policy, detectors, runs = Policy(), chosen(slugs), []
+    for frames in partitions(con, columns_of(d.reads for d in detectors)):
+        for detector in detectors:
+            detector.sight(frames, policy)
+            if detector.find is not None:
+                detector.find(frames, policy)
+        runs.append(frames.runs)
+    for detector in detectors:
+        if detector.compare is not None:
+            detector.compare(pl.concat(runs), policy)
 
 
 def measure(path: Path, rounds: int) -> dict[str, Any]:
@@ -64,28 +148,37 @@ def measure(path: Path, rounds: int) -> dict[str, Any]:
     from analyzer.frames import columns_of, scans
     from analyzer.run import judge
 
-    with duckdb.connect(str(path), read_only=True) as con:
+    every = tuple(DETECTORS)
+    with reading(path) as con:
         con.execute("SET enable_progress_bar = false")
-        shared = scans(columns_of(d.reads for d in DETECTORS.values()))
-        of_six = scans(columns_of(DETECTORS[slug].reads for slug in SIX))
-        works = ((of_six, None), (shared, None), ((*shared, *_LOOKED_THROUGH), None), ((), SIX), ((), tuple(DETECTORS)))
-        times = best(rounds, *(partial(_do, con, sql, judge if slugs else None, slugs) for sql, slugs in works))
-        ((spans,),) = con.execute("SELECT count(*) FROM spans").fetchall()
         report = judge(con)
+        # Before the floors: an aggregate over texts takes memory, too, and is nobody's wish.
+        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        narrow = [scans(columns_of(DETECTORS[slug].reads for slug in slugs)) for slugs in (SIX, every)]
+        whole = [whole_floor(con, slugs) for slugs in (SIX, every)]
+        works: list[Callable[[], object]] = [
+            *(partial(_ask, con, sql) for sql in (*narrow, *whole)),
+            partial(judge, con, select=SIX),
+            partial(judge, con),
+            partial(look, con, SIX),
+            partial(look, con, every),
+        ]
+        names = ("six_floor", "all_floor", "six_whole", "all_whole", "six", "all", "six_look", "all_look")
+        times = best(rounds, *works)
     return {
-        **dict(zip(("six_floor", "floor", "whole_floor", "six", "all"), times, strict=True)),
-        "spans": spans,
+        "times": dict(zip(names, times, strict=True)),
+        "spans": report.totals.spans,
         "runs": report.totals.runs,
+        "failing": len({f.run_id for f in report.findings}),
         "findings": Counter(f.detector for f in report.findings),
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "columns": [sum(sql.count("max(") for sql in statements) for statements in (*narrow, *whole)],
+        "peak_bytes": peak_bytes,
     }
 
 
-def _do(con: duckdb.DuckDBPyConnection, sql: Sequence[str], judge: Any, slugs: tuple[str, ...] | None) -> None:
-    for scan in sql:
-        con.execute(scan).fetchall()
-    if judge is not None:
-        judge(con, select=slugs)
+def _ask(con: duckdb.DuckDBPyConnection, statements: Sequence[str]) -> None:
+    for sql in statements:
+        con.execute(sql).fetchall()
 
 
 def measured(path: Path, rounds: int) -> dict[str, Any]:
@@ -97,39 +190,61 @@ def measured(path: Path, rounds: int) -> dict[str, Any]:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     result: dict[str, Any] = json.loads(done.stdout)
+    result["times"] = {name: Seconds(*of_one) for name, of_one in result["times"].items()}
     return result
 
 
 def show(told: dict[str, Any]) -> None:
     """Prints one database's figures."""
-    six, every = told["six"] / told["six_floor"], told["all"] / told["floor"]
-    print(f"{told['spans']:,} spans, {told['runs']:,} runs; findings: {told['findings']}")
+    took, spans = told["times"], told["spans"]
     print(
-        f"  six first detectors   {told['six']:8.3f} s  {six:6.1f} times one scan of their columns (goal: {GOAL_SIX})"
+        f"{spans:,} spans, {told['runs']:,} runs, {told['failing'] / told['runs']:.1%} of them with findings: {told['findings']}"
     )
-    print(
-        f"  all detectors         {told['all']:8.3f} s  {every:6.1f} times one scan of the shared columns (goal: {GOAL_ALL}),"
-    )
-    print(f"{'':34}{told['all'] / told['whole_floor']:6.1f} times one scan of all that they look through")
-    print(f"  per span              {told['all'] / told['spans'] * 1e6:8.3f} us")
-    print(f"  peak memory           {told['peak_bytes'] / 1e6:8.0f} MB (goal: {GOAL_BYTES / 1e6:,.0f})", flush=True)
+    print(f"  load average {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores; ratios by processor time (by the clock)")
+    for name, title, goal, floors in (
+        ("six", "six first detectors", GOAL_SIX, (0, 2)),
+        ("all", "all detectors", GOAL_ALL, (1, 3)),
+    ):
+        print(
+            f"  {title}: {took[name].cpu:.3f} s of processor time, {took[name].cpu / spans * 1e6:.3f} us per span (goal: {goal} floors)"
+        )
+        for floor, number in zip(("floor", "whole"), floors, strict=True):
+            scan = took[f"{name}_{floor}"]
+            print(
+                f"    {took[name].over(scan)} times one scan of {told['columns'][number]} columns "
+                f"({'shared' if floor == 'floor' else 'all that are looked through'}), "
+                f"looking for patterns alone {took[f'{name}_look'].over(scan)}"
+            )
+    print(f"  peak memory {told['peak_bytes'] / 1e6:.0f} MB (goal: {GOAL_BYTES / 1e6:,.0f})", flush=True)
+
+
+def _cost_us(told: dict[str, Any]) -> float:
+    return cast(float, told["times"]["all"].cpu / told["spans"] * 1e6)
 
 
 def lengths(folder: Path) -> None:
-    """Prints what a span costs in one very long run and in ordinary ones, where a ninth of the turns goes wrong, and where all do."""
-    for name, odds in (("a ninth of the stretches fails", ODDS), ("every stretch fails", FAILURES)):
+    """Prints what a span costs in one very long run and in ordinary ones, where few of the stretches go wrong, and where all do."""
+    for name, odds in ((f"one in {ODDS / FAILURES:.0f} stretches fails", ODDS), ("every stretch fails", FAILURES)):
         costs = []
         for turns in (LONG_TURNS, None):
             path = folder / f"{odds}_{turns}.duckdb"
             build(path, 2 * LONG_TURNS, turns=turns, odds=odds)
-            told = measured(path, 3)
-            costs.append(told["all"] / told["spans"] * 1e6)
+            costs.append(_cost_us(measured(path, 3)))
             path.unlink()
         print(
             f"one run of {2 * LONG_TURNS:,} steps, {name}: {costs[0]:.3f} us per span; ordinary runs {costs[1]:.3f}: "
             f"{costs[0] / costs[1]:.2f} times (goal: 1)",
             flush=True,
         )
+
+
+def built(folder: Path, spans: int, odds: int = ODDS) -> dict[str, Any]:
+    """Figures of a database of so many spans, which is gone afterwards."""
+    path = folder / "traces.duckdb"
+    build(path, spans, odds=odds)
+    told = measured(path, 3 if spans <= 1_000_000 else 1)
+    path.unlink()
+    return told
 
 
 def main() -> None:
@@ -142,20 +257,25 @@ def main() -> None:
     if given.measure:
         print(json.dumps(measure(given.db, given.measure)))
         return
-    with tempfile.TemporaryDirectory() as folder:
-        if given.db is not None:
-            show(measured(given.db, 3))
-            return
-        costs = []
-        for spans in (given.spans // 10, given.spans):
-            path = Path(folder) / "traces.duckdb"
-            build(path, spans)
-            told = measured(path, 5 if spans <= 1_000_000 else 2)
-            show(told)
-            costs.append(told["all"] / told["spans"])
-            path.unlink()
-        print(f"ten times the spans: a span costs {costs[1] / costs[0]:.2f} times as much (goal: 1)", flush=True)
-        lengths(Path(folder))
+    if given.db is not None:
+        show(measured(given.db, 1))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        few = built(folder, given.spans // 10)
+        show(few)
+        more = built(folder, given.spans // 10, ODDS // MORE_FAILURES)
+        show(more)
+        findings = more["findings"].values(), few["findings"].values()
+        each = (more["times"]["all"].cpu - few["times"]["all"].cpu) / (sum(findings[0]) - sum(findings[1]))
+        print(f"a finding more costs {each * 1e3:.2f} ms of processor time", flush=True)
+        many = built(folder, given.spans)
+        show(many)
+        print(
+            f"ten times the spans: a span costs {_cost_us(many) / _cost_us(few):.2f} times as much (goal: 1)",
+            flush=True,
+        )
+        lengths(folder)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Shaped like recorded coding agents: a model call and one or two of twelve tools a turn, one call in twenty-five failing, contexts that are
 compacted, schemas declared, messages told. Of ten runs seven were recorded whole, two with hashed content, one without any. What goes wrong
-lies in stretches of thirty turns: one such stretch in nine (`ODDS`) has one of the failures that detectors look for, the others none.
+lies in stretches of thirty turns: one such stretch in 26 (`ODDS`) has one of the failures that detectors look for, the others none, so that
+about three runs in a hundred have findings.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from typing import Any, Final
 
 import duckdb
 
-from instrument.store.schema import MACROS, TABLES
+from instrument.store.schema import MACROS, META, TABLES, VERSION
 
-ODDS: Final = 200
-"""One stretch of turns in so many has each of the kinds of failure; recorded runs have fewer findings."""
+ODDS: Final = 600
+"""One stretch of turns in so many has each of the kinds of failure."""
 FAILURES: Final = 23
 """So many of the numbers below `ODDS` stand for a failure; with `odds=FAILURES` every stretch has one."""
 SPANS_PER_RUN: Final = 47.0
@@ -205,6 +206,7 @@ def build(path: Path, spans: int, *, turns: int | None = None, odds: int = ODDS)
     with duckdb.connect(str(path)) as con:
         for table in (*TABLES, *MACROS):
             con.execute(table.ddl)
+        con.execute(f"INSERT INTO {META.name} VALUES ('schema_version', ?)", [str(VERSION)])
         con.execute("SET enable_progress_bar = false")
         for first in range(1, runs + 1, _RUNS_AT_ONCE):
             last = min(runs + 1, first + _RUNS_AT_ONCE)

@@ -22,8 +22,13 @@ from pathlib import Path
 import anthropic
 import httpx2
 from opentelemetry import trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+from instrument.metrics.measuring import Measuring
+from instrument.tap import Recording, Tap, tap_of
 
 PAIRS = 400
 CALLS = 150
@@ -120,6 +125,16 @@ def create(made: anthropic.Anthropic) -> Callable[[], None]:
     return call
 
 
+def heard_by(tap: Tap, listeners: tuple[Recording, ...], work: Callable[[], None]) -> Callable[[], None]:
+    """`work` while just these listen to spans."""
+
+    def run() -> None:
+        tap.recorders = listeners
+        work()
+
+    return run
+
+
 def cpu_us(work: Callable[[], None], times: int, settle: Callable[[], object] = lambda: None) -> float:
     """Microseconds of CPU per call; `settle` waits for what goes on in the background."""
     gc.collect()
@@ -168,6 +183,16 @@ def main() -> None:
         print(
             f"decorators into the journal, checkpoints off: {pairs['decorators'] / pairs['floor']:.2f} of it (goal: at most 1.3)"
         )
+
+        pair, tap = decorated(), tap_of(provider)
+        live = Measuring(MeterProvider([InMemoryMetricReader()]), lambda: 0)
+        listeners = {"none": (recorder,), "idle": (recorder, Measuring(None, lambda: 0)), "live": (recorder, live)}
+        kept = tap.recorders
+        measured = compare({name: heard_by(tap, who, pair) for name, who in listeners.items()}, PAIRS, rounds, int)
+        tap.recorders = kept
+        print("a decorated pair that is recorded and measured, to one that is only recorded:")
+        print(f"  {measured['idle'] / measured['none']:.2f} without a meter provider (goal: at most 1.05)")
+        print(f"  {measured['live'] / measured['none']:.2f} with one")
 
         calls = compare(
             {

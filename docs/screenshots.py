@@ -23,7 +23,9 @@ from analyzer.pages.serve import command
 
 SETTLED = "[data-testid='stApp'][data-test-script-state='notRunning']"
 START_SECONDS = 30.0
-PAGES = ("overview", "runs", "run", "alerts", "reviews")
+PAGES = (
+    "overview", "runs", "run", "failures", "cost", "tools", "policy", "alerts", "reviews", "compare", "import",
+)  # fmt: skip
 
 
 @contextlib.contextmanager

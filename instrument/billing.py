@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
 
@@ -14,6 +14,8 @@ from instrument.prices import Condition, Prices
 SEARCHES: Final = 10
 """Web searches that a request without `max_uses` is taken to make at most; the API sets no limit of its own."""
 _SERVICE_TIER: Final = "anthropic.response.service_tier"
+_COMPACTION_INPUT: Final = "anthropic.usage.compaction.input_tokens"
+_COMPACTION_OUTPUT: Final = "anthropic.usage.compaction.output_tokens"
 _COUNTED: Final = ("input_tokens", "output_tokens")
 """What every usage says; one that does not is not known, and not free."""
 
@@ -130,8 +132,12 @@ def cost_of_span(attributes: Mapping[str, Any], prices: Prices, day: date) -> fl
         value if isinstance(value := attributes.get(name), str) else None
         for name in (semconv.PROVIDER, _SERVICE_TIER, semconv.SPEED, semconv.INFERENCE_GEO)
     )
-    return prices.cost_usd(
-        Condition(provider, model, day, tier, speed, geo),
+    condition = Condition(provider, model, day, tier, speed, geo)
+    asked = attributes.get(semconv.REQUEST_MODEL)
+    if isinstance(asked, str) and not prices.rates(condition):
+        condition = replace(condition, model=asked)
+    usd = prices.cost_usd(
+        condition,
         uncached_input_tokens=max(0, whole - read - write),
         output_tokens=output,
         cache_read_tokens=read,
@@ -139,6 +145,12 @@ def cost_of_span(attributes: Mapping[str, Any], prices: Prices, day: date) -> fl
         cache_write_1h_tokens=min(hour, write),
         web_searches=_count(attributes, semconv.WEB_SEARCHES),
     )
+    shortened = (_count(attributes, _COMPACTION_INPUT), _count(attributes, _COMPACTION_OUTPUT))
+    if usd is None or not any(shortened):
+        return usd
+    # The pass that shortened the conversation is billed beside the counters, at the price of its own length.
+    extra = prices.cost_usd(condition, uncached_input_tokens=shortened[0], output_tokens=shortened[1])
+    return None if extra is None else usd + extra
 
 
 def tokens(answer: Mapping[str, Any]) -> Usage | None:

@@ -178,7 +178,7 @@ class Call:
         if guard is None:
             return
         if spec.operation == semconv.CHAT:
-            guard.model_called(self)
+            guard.model_called(spec.parameters.bound(args, kwargs), self)
             self._guarded = guard
         elif spec.operation == semconv.EXECUTE_TOOL and in_tool.get() is None:
             self._guarded = guard.called(spec.name, spec.parameters.bound(args, kwargs), self)

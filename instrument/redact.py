@@ -24,7 +24,7 @@ MARK: Final = b"[redacted]"
 _TOKENS: Final = tuple(
     re.compile(p)
     for p in (
-        rb"-(?:(?:(?<=sk-)(?<![A-Za-z0-9]sk-)(?=[A-Za-z_-]{0,40}\d)|(?<=xox[a-z]-)|(?<=glpat-))[A-Za-z0-9_-]{10,}"
+        rb"-(?:(?:(?<=sk-)(?:(?<![A-Za-z0-9]sk-)|(?<=\\[bfnrt]sk-))(?=[A-Za-z_-]{0,40}\d)|(?<=xox[a-z]-)|(?<=glpat-))[A-Za-z0-9_-]{10,}"
         rb"|BEGIN [A-Z ]*PRIVATE KEY-----(?:[^\"'\\-]|\\+[nr])*(?:-----END [A-Z ]*PRIVATE KEY)?)",
         rb"_(?=[A-Za-z0-9]{16})(?:(?<=gh[pousr]_)|(?<=github_pat_)|(?<=[sr]k_live_)|(?<=[sr]k_test_))\w+",
         rb"A(?:(?:KIA|SIA)[A-Z0-9]{16}(?![A-Za-z0-9])|Iza[A-Za-z0-9_-]{35})",

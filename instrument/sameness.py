@@ -17,6 +17,7 @@ import orjson
 
 _WORD = re.compile(r"\b[^\W\d]++\b")
 """A word that holds no digit."""
+_LETTERS = re.compile(r"[^\W\d]+")
 _ANY_WORD = re.compile(r"\w+")
 _PASSING_NAMED = re.compile(
     r'"(?:[a-z]{1,16}_)?(?:nonce|time_?stamp|ts|request_?id|trace_?id|correlation_?id|idempotency_?key|rid|uuid|attempt|retry|retries|'
@@ -227,3 +228,12 @@ def loose_output_key(text: str | None) -> int | None:
     """Nearly the same answer: lower case words only, those that hold a digit left out. None where no word is left."""
     words = _WORD.findall((text or "").lower())
     return key_of(" ".join(words).encode("utf-8", "replace")) if words else None
+
+
+def retells(prompt: str, before: str) -> bool:
+    """Whether a prompt says every word of the one before it, and perhaps more: the same task put to the model again, with what happened
+    since. Order, repetition and numbers (which count steps) do not matter; another question leaves something out.
+
+    The twin in SQL is in `analyzer.frames`."""
+    said, now = set(_LETTERS.findall(before.lower())), set(_LETTERS.findall(prompt.lower()))
+    return said <= now and bool(said) >= bool(now)

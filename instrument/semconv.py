@@ -161,12 +161,12 @@ COMPACTION_TOKENS_BEFORE: Final = "flyball.compaction.tokens_before"
 """Tokens in the context when it was compacted; on the span of a compaction."""
 
 # --- Metrics (docs/metrics.md) ---------------------------------------------------------------------------------------
-TOKEN_TYPE: Final = "gen_ai.token.type"
+TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - what is counted, and no secret
 """`input` or `output`, on `gen_ai.client.token.usage`."""
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
 TOOL_OUTCOME: Final = "flyball.tool.outcome"
-"""`ok`, `error`, `timed_out`, `cancelled`; or it never ran: `rejected` (unknown tool, arguments that do not fit), `blocked` (by a guard)."""
+"""`ok`, `error`, `timed_out`, `cancelled`; or it never ran: `rejected` (unknown tool, wrong arguments), `blocked` (by a guard)."""
 REVIEW_DECISION: Final = "flyball.review.decision"
 """`approved`, `denied`, or `timed_out` where nobody answered in time."""
 

@@ -18,7 +18,10 @@ from instrument import semconv
 from instrument.tap import Tap, tap_of
 
 if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+
     from instrument.content import Mode
+    from instrument.metrics.measuring import Measuring
     from instrument.recorder import Recorder
     from instrument.redact import Redactor, Replace
 
@@ -33,6 +36,9 @@ _recorders: dict[Path, Recorder] = {}
 _taps: dict[Path, Tap] = {}
 _provider: TracerProvider | None = None
 _tracer: trace.Tracer | None = None
+_measuring: Measuring | None = None
+_lost_before = 0
+"""Spans that recorders lost which have ended."""
 _set_native_content = False
 _wants_content = False
 
@@ -44,6 +50,7 @@ def record(
     redact: Redactor | Replace | Iterable[str | Pattern[str]] | bool = True,
     user_id: str | None = None,
     tracer_provider: TracerProvider | None = None,
+    meter_provider: MeterProvider | None = None,
     checkpoint_seconds: float | None = 2.0,
 ) -> Recorder:
     """Starts recording into the DuckDB file at `path`. Called again for the same path, gives the same recorder.
@@ -51,7 +58,8 @@ def record(
     `content`: `full` writes messages, arguments and results with secrets redacted; `hashed` writes keys in their place, with which the
     detectors still work; `none` writes neither. `redact`: True for the default rules, patterns or a function on top of them, or a
     `Redactor`; False for no redaction. `user_id` is the user of all that names no other. Spans come from `tracer_provider`, else from the
-    application's provider, else from one that is installed now. Every `checkpoint_seconds` the journal is brought into the database;
+    application's provider, else from one that is installed now. Metrics (docs/metrics.md) go to `meter_provider`, else to that of the
+    application, and nowhere where it has none. Every `checkpoint_seconds` the journal is brought into the database;
     None leaves that to the end of the process and to readers.
 
     Clients of the Anthropic SDK made afterwards record their content by themselves; `watch(client)` records more. Never raises for what the
@@ -80,10 +88,34 @@ def record(
         tap = tap_of(provider)
         tap.recorders += (recorder,)
         _recorders[database], _taps[database] = recorder, tap
+        _measure(tap, meter_provider)
         if content != "none":
             _capture_content()
         recorder.checkpoints.start()
         return recorder
+
+
+def measure(meter_provider: MeterProvider | None, tracer_provider: TracerProvider | None) -> None:
+    """What `instrument.metrics.measure` does."""
+    with _lock:
+        _measure(tap_of(_provide(tracer_provider)), meter_provider, stays=True)
+
+
+def _measure(tap: Tap, meter_provider: MeterProvider | None, *, stays: bool = False) -> None:
+    global _measuring  # noqa: PLW0603 - it goes with the provider
+    from instrument.metrics.listening import listen
+
+    _measuring = listen(tap, meter_provider, lost_spans, stays=stays)
+
+
+def measuring() -> Measuring | None:
+    """What measures the spans of the provider recorded from; None before the first `record`."""
+    return _measuring
+
+
+def lost_spans() -> int:
+    """Spans that this process could not write, of all its recordings so far."""
+    return _lost_before + sum(recorder.journal.lost for recorder in list(_recorders.values()))
 
 
 def _provide(given: TracerProvider | None) -> TracerProvider:
@@ -140,12 +172,18 @@ def _capture_content() -> None:
 
 def forget(recorder: Recorder) -> None:
     """Feeds no more spans to `recorder`; takes back the environment variable with the last one."""
-    global _set_native_content, _wants_content  # noqa: PLW0603 - so is the environment
+    global _set_native_content, _wants_content, _measuring, _lost_before  # noqa: PLW0603 - so is the environment
     with _lock:
-        _recorders.pop(recorder.path, None)
+        if _recorders.pop(recorder.path, None) is not None:
+            _lost_before += recorder.journal.lost
         tap = _taps.pop(recorder.path, None)
         if tap is not None:
+            from instrument.metrics.listening import without_listener
+
             tap.recorders = tuple(r for r in tap.recorders if r is not recorder)
+            without_listener(tap)
+            if _provider is not None and tap is tap_of(_provider) and not tap.recorders:
+                _measuring = None
         _wants_content = any(r.content != "none" for r in _recorders.values())
         if not _wants_content and _set_native_content:
             os.environ.pop(_NATIVE_CONTENT, None)
@@ -162,8 +200,8 @@ def _at_exit() -> None:
 
 
 def _in_child() -> None:
-    global _lock  # noqa: PLW0603 - the thread that may hold the parent's does not exist here
-    _lock = threading.RLock()
+    global _lock, _lost_before  # the thread that may hold the parent's lock does not exist here
+    _lock, _lost_before = threading.RLock(), 0
     for recorder in list(_recorders.values()):
         recorder.in_child()
 

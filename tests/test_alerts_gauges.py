@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +11,7 @@ import polars as pl
 import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from test_alerts_live import messages
 
 from analyzer.alerts import checking, metrics
 from analyzer.alerts.backtest import active_instants, held_over
@@ -38,6 +34,7 @@ COUNTED = {
     "call_cycle": "FlyballCallCycle",
     "near_repeat": "FlyballNearRepeat",
     "unknown_tool": "FlyballUnknownTool",
+    "invalid_arguments": "FlyballInvalidArguments",
     "repeated_output": "FlyballRepeatedOutput",
     "context_growth": "FlyballContextNearFull",
 }
@@ -115,7 +112,14 @@ def test_at_each_instant_the_worst_of_what_holds_then_counts() -> None:
     ).with_columns(pl.col("at_ns", "until_ns", "since_ns") * SECOND)
     instants = np.array([0, 10, 20, 21, 30, 31, 40]) * SECOND
     found = combined(rows, (), instants, "max")
-    assert [(t // SECOND, round(v, 9)) for t, v in found.iter_rows()] == [(0, 2), (10, 5), (20, 5), (21, 2), (30, 2), (40, 30)]
+    assert [(t // SECOND, round(v, 9)) for t, v in found.iter_rows()] == [
+        (0, 2),
+        (10, 5),
+        (20, 5),
+        (21, 2),
+        (30, 2),
+        (40, 30),
+    ]
 
 
 def test_a_million_names_are_a_hundred_series() -> None:
@@ -156,30 +160,6 @@ def test_metrics_once_says_what_is_wrong_with_the_database(tmp_path: Path, capsy
 
 
 # --- without a Prometheus -----------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def receiver(status: int = 200) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    came: list[dict[str, Any]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            came.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(status)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/secret", came
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def now_ns(db: Path, seconds_after: float) -> int:
@@ -227,10 +207,10 @@ def test_what_could_not_be_sent_is_sent_at_the_next_look(tmp_path: Path, capsys:
         )
     policy.write_text("", "utf-8")
     asked = ["alerts", "check", "--db", str(db), "--policy", str(policy), "--webhook"]
-    with receiver(500) as (url, came):
+    with messages(500) as (url, came):
         assert main([*asked, url]) == 2
         assert "secret" not in capsys.readouterr().err
-    with receiver() as (url, came):
+    with messages() as (url, came):
         assert main([*asked, url]) == 1
         assert [a["alert"] for a in came[0]["alerts"]] == ["FlyballTelemetryLost"]
         assert main([*asked, url]) == 0

@@ -37,14 +37,14 @@ NAME = 'loo"per {{ .Labels }} </script>\n'
 
 
 @contextmanager
-def messages() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A receiver of webhooks: its address, and what came."""
+def messages(status: int = 200) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A receiver of webhooks that answers `status`: its address, and what came."""
     came: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             came.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
+            self.send_response(status)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
@@ -54,7 +54,7 @@ def messages() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/", came
+        yield f"http://127.0.0.1:{server.server_port}/secret", came
     finally:
         server.shutdown()
         server.server_close()

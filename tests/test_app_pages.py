@@ -77,16 +77,16 @@ def test_runs_are_filtered_sorted_and_paged(monkeypatch: pytest.MonkeyPatch, day
     assert len(at.dataframe[0].value) == 44
     at.multiselect[0].set_value(["refunds"]).run()
     assert set(at.dataframe[0].value["agent_name"]) == {"refunds"}
-    at.multiselect(key="finding").set_value(["error_cascade"]).run()
+    at.multiselect(key="runs detector").set_value(["error_cascade"]).run()
     assert len(at.dataframe[0].value) == 1
-    at.multiselect[3].set_value(["unfinished"]).run()
+    at.multiselect(key="runs outcome").set_value(["unfinished"]).run()
     assert "No run is like that" in said(at)
 
 
 def test_a_click_on_a_row_opens_its_run(monkeypatch: pytest.MonkeyPatch, day: Path) -> None:
     at = app(monkeypatch, day, "runs")
-    at.selectbox[0].set_value("Dearest first").run()
-    at.session_state["runs"] = {"selection": {"rows": [], "columns": [], "cells": [(0, "agent_name")]}}
+    at.selectbox(key="runs sort").set_value("cost").run()
+    at.session_state["runs by cost desc"] = {"selection": {"rows": [], "columns": [], "cells": [(0, "agent_name")]}}
     at.run()
     assert not at.exception
     assert at.query_params["run"] in ([growing(44).run_id], growing(44).run_id)
@@ -125,8 +125,9 @@ def test_alerts_are_those_of_the_policy_in_force(monkeypatch: pytest.MonkeyPatch
     at = app(monkeypatch, day, "alerts")
     assert not at.exception
     assert "your policy" in said(at)
-    assert "flyball_repeated_calls_max >= 17 < 23" in at.code[0].value
-    assert at.code[0].value != generate(Policy())["flyball.rules.yml"]
+    rules = next(code.value for code in at.code if code.language == "yaml")
+    assert "flyball_repeated_calls_max >= 17 < 23" in rules
+    assert rules != generate(Policy())["flyball.rules.yml"]
 
 
 @pytest.mark.parametrize("page", ["overview", "runs", "run", "alerts"])
@@ -234,8 +235,8 @@ def test_runs_have_a_stop_reason_only_where_some_were_guarded(
     load(resolve([str(samples_folder() / "guarded_runs.otlp.jsonl")]), tmp_path / "g.duckdb")
     at = app(monkeypatch, tmp_path / "g.duckdb", "runs")
     assert sorted(at.dataframe[0].value["stop_reason"]) == ["completed", "repeated_call", "run_budget"]
-    at.multiselect[4].set_value(["run_budget"]).run()
+    at.multiselect(key="runs stop").set_value(["run_budget"]).run()
     assert at.dataframe[0].value["agent_name"].tolist() == ["guarded-analyst"]
     unguarded = app(monkeypatch, day, "runs")
     assert "stop_reason" not in unguarded.dataframe[0].value
-    assert len(unguarded.multiselect) == 4
+    assert len(unguarded.multiselect) == 5

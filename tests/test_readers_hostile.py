@@ -91,10 +91,12 @@ def test_hostile_lines_in_every_wrapping_give_the_same_rows(tmp_path: Path, wrap
     times = {name: (start, end) for name, start, end in found}
     assert times["before 1970"] == times["absurd"] == times["words"] == (None, None)
     with reading(tmp_path / "t.duckdb") as con:
-        issues = con.execute("SELECT kind, line FROM issues").fetchall()
+        issues = con.execute("SELECT kind, line, count FROM issues").fetchall()
     copies = 2 if wrapping in ("zip", "tar.gz") else 1
-    assert Counter(kind for kind, _ in issues) == {"broken_line": 2 * copies}
-    assert {line for _, line in issues} == {11, 12}
+    broken = [(kind, line) for kind, line, _ in issues if kind != "repeated_ids"]
+    assert Counter(broken) == {("broken_line", 11): copies, ("broken_line", 12): copies}
+    # The last line of LINES but four is there twice; of the copy, every span.
+    assert sum(count for kind, _, count in issues if kind == "repeated_ids") == 1 + (copies - 1) * (len(NAMES) + 1)
 
 
 @pytest.mark.parametrize("layout", [b"".join, with_varints, with_four_bytes], ids=["bare", "varint", "four bytes"])
@@ -107,6 +109,11 @@ def test_hostile_spans_in_protobuf(tmp_path: Path, layout) -> None:
     found = rows(tmp_path / "t.duckdb", "name, start_ns, end_ns")
     assert [name for name, _, _ in found] == ["a", "absurd", "b", "last", "own"]
     assert found[1][1:] == (None, None)
+    with reading(tmp_path / "t.duckdb") as con:
+        again = con.execute(
+            "SELECT source, count, error FROM issues WHERE kind = 'repeated_ids' ORDER BY source"
+        ).fetchall()
+    assert again == [(str(tmp_path / "a"), 3, False), (str(tmp_path / "b"), 8, False)]
 
 
 def test_hostile_rows_of_parquet(tmp_path: Path) -> None:

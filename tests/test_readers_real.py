@@ -81,7 +81,7 @@ def test_every_openinference_span_is_read_once_and_bare_attributes_are_spans_too
     assert len(want) == 10
     assert want < set(spans)
     assert len(spans) == len(set(spans)) == len(want) + bare
-    assert sorted(kind for kind, _ in issues) == ["no_times"] * bare + ["not_a_trace"] * 3
+    assert sorted(kind for kind, _ in issues) == ["no_times"] * bare + ["not_a_trace"] * 3 + ["repeated_ids"] * 2
     assert not any(error for _, error in issues)
 
 

@@ -18,6 +18,7 @@ from instrument.redact import Redactor, suspect
 SECRETS = {
     "Anthropic": ("key sk-ant-api03-AbCdEf1234567890abcdef-x_y ok", "AbCdEf1234567890"),
     "OpenAI": ("sk-proj-abcdefgh12345678ijkl", "abcdefgh12345678"),
+    "OpenAI after an escaped line break": (r'{"content":"key:\\nsk-proj-abcdefgh12345678ijkl"}', "abcdefgh12345678"),
     "AWS": ("AWS AKIAIOSFODNN7EXAMPLE.", "IOSFODNN7EXAMPLE"),
     "AWS secret": ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG", "wJalrXUtnFEMI"),
     "Google": ("AIzaSyA1234567890abcdefghijklmnopqrstuv", "SyA1234567890"),

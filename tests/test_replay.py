@@ -16,10 +16,12 @@ from opentelemetry.sdk.trace import TracerProvider
 import instrument
 from analyzer.cases import Case, load, tool_call
 from analyzer.cli import main
+from analyzer.detectors.invalid_arguments import cases as invalid_arguments
 from analyzer.outcomes import read_outcomes
 from analyzer.replay import Replayed, replay
+from analyzer.run import judge
 from instrument.errors import UnreadableTrace
-from instrument.policy import Policy
+from instrument.policy import InvalidArguments, Policy
 from instrument.store.checkpoint import adopt
 from instrument.store.connect import reading
 from instrument.testing import ModelServer, text, tool_use
@@ -104,6 +106,22 @@ def test_a_replayed_policy_stops_where_the_live_guard_stopped(recording: Path, n
     assert (run.stop.guard, run.stop.turn) == (live.guard, live.turn)
     assert run.nudges == sum(a.action == "nudge" for a in result.actions)
     assert run.blocks == sum(a.action == "block" for a in result.actions)
+
+
+def test_arguments_that_did_not_fit_stop_a_replay_where_the_detector_finds_them_though_nobody_had_refused_them() -> (
+    None
+):
+    cases = [c for c in invalid_arguments.CASES if "gen_ai" in c.only]
+    con = load(cases)
+    policy = Policy(invalid_arguments=InvalidArguments(calls=2, error_calls=2))
+    found = judge(con, policy, select=["invalid_arguments"]).findings
+    names = {trace: case.name for case in cases for trace in case.trace_ids()}
+    stopped = {
+        names[r.trace_id] for r in replay(con, policy) if r.stop is not None and r.stop.guard == "invalid_arguments"
+    }
+    assert stopped == {names[f.trace_id] for f in found if f.severity == "error"}
+    assert "only the error says so" in stopped
+    assert len(stopped) > 5
 
 
 def test_it_saves_what_the_record_says_was_spent_after_the_stop() -> None:

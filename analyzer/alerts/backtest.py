@@ -36,6 +36,8 @@ class Tested:
     firings: tuple[Firing, ...]
     with_finding: int | None
     """Of these, firings with a finding of the rule's detectors behind them; None where no detector looks at the same thing."""
+    behind: tuple[bool, ...] = ()
+    """Of each firing, whether there is one."""
 
     @property
     def without_finding(self) -> int | None:
@@ -57,13 +59,27 @@ class Backtest:
     instants: Instants
 
 
-def backtest(con: duckdb.DuckDBPyConnection, policy: Policy, timing: Timing | None = None) -> Backtest:
-    """The rules of `policy` evaluated every `timing.interval_seconds` of the record in which anything went on, and a little longer."""
+def backtest(
+    con: duckdb.DuckDBPyConnection,
+    policy: Policy,
+    timing: Timing | None = None,
+    *,
+    instants: Instants | None = None,
+    findings: Sequence[Finding] | None = None,
+) -> Backtest:
+    """The rules of `policy` evaluated every `timing.interval_seconds` of the record in which anything went on, and a little longer.
+
+    `instants` are some of the `active_instants` where not all of the history is wanted; `findings` those of `judge`, where they are known.
+    """
     when = timing or Timing()
     possible = [r for r in rules(policy) if not _timeless(r)]
-    instants = active_instants(con, when.interval_seconds)
+    partly = instants is not None
+    instants = active_instants(con, when.interval_seconds) if instants is None else instants
     fired = list(firings(held_over(con, policy, possible, instants), instants, when))
-    found = _placed(con, [f for f in judge(con, policy).findings if f.severity is not Severity.INFO])
+    judged = judge(con, policy).findings if findings is None else findings
+    found = _placed(con, [f for f in judged if f.severity is not Severity.INFO])
+    if partly:
+        found = [place for place in found if len(instants) and place.end_ns >= instants[0]]
     seen = [[any(_behind(place, f) for f in fired if f.rule is rule) for place in found] for rule in possible]
     tested = tuple(_tested(rule, [f for f in fired if f.rule is rule], found) for rule in possible)
     unseen = tuple(place.finding for n, place in enumerate(found) if not any(column[n] for column in seen))
@@ -144,8 +160,8 @@ def _placed(con: duckdb.DuckDBPyConnection, findings: Sequence[Finding]) -> list
 
 
 def _tested(rule: Rule, fired: list[Firing], found: list[_Placed]) -> Tested:
-    proven = sum(any(_behind(place, f) for place in found) for f in fired)
-    return Tested(rule, tuple(fired), proven if rule.detectors else None)
+    behind = tuple(any(_behind(place, f) for place in found) for f in fired)
+    return Tested(rule, tuple(fired), sum(behind) if rule.detectors else None, behind)
 
 
 def _behind(place: _Placed, fired: Firing) -> bool:

@@ -48,10 +48,32 @@ def _false(held: pl.Expr) -> pl.Expr:
 
 
 @dataclass(frozen=True, slots=True)
-class AtLeast(Condition):
+class _OfOne(Condition):
+    metric: Metric
+
+    def value(self) -> pl.Expr:
+        """The metric's."""
+        return pl.col(self.metric.name)
+
+    def metrics(self) -> Iterator[Metric]:
+        """One."""
+        yield self.metric
+
+
+@dataclass(frozen=True, slots=True)
+class _OfParts(Condition):
+    parts: tuple[Condition, ...]
+
+    def metrics(self) -> Iterator[Metric]:
+        """Of all parts."""
+        for part in self.parts:
+            yield from part.metrics()
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeast(_OfOne):
     """`metric >= line`, and below `ceiling` where there is one."""
 
-    metric: Metric
     line: float
     ceiling: float | None = None
 
@@ -65,20 +87,11 @@ class AtLeast(Condition):
         reached = pl.col(self.metric.name) >= float(self.line)
         return _false(reached if self.ceiling is None else reached & (pl.col(self.metric.name) < float(self.ceiling)))
 
-    def value(self) -> pl.Expr:
-        """The metric's."""
-        return pl.col(self.metric.name)
-
-    def metrics(self) -> Iterator[Metric]:
-        """One."""
-        yield self.metric
-
 
 @dataclass(frozen=True, slots=True)
-class AtMost(Condition):
+class AtMost(_OfOne):
     """`metric <= line`."""
 
-    metric: Metric
     line: float
 
     def promql(self) -> str:
@@ -88,14 +101,6 @@ class AtMost(Condition):
     def holds(self) -> pl.Expr:
         """Not above the line."""
         return _false(pl.col(self.metric.name) <= float(self.line))
-
-    def value(self) -> pl.Expr:
-        """The metric's."""
-        return pl.col(self.metric.name)
-
-    def metrics(self) -> Iterator[Metric]:
-        """One."""
-        yield self.metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +185,8 @@ class DeviatesBy(Condition):
 
 
 @dataclass(frozen=True, slots=True)
-class Grew(Condition):
+class Grew(_OfOne):
     """The metric is higher than an hour ago; where there was no series then, above zero."""
-
-    metric: Metric
 
     def promql(self) -> str:
         """With `offset`, which asks the same series an hour earlier."""
@@ -195,20 +198,10 @@ class Grew(Condition):
         before = pl.col(f"{self.metric.name} offset 1h")
         return _false(pl.col(self.metric.name) > before.fill_null(0.0))
 
-    def value(self) -> pl.Expr:
-        """The metric's."""
-        return pl.col(self.metric.name)
-
-    def metrics(self) -> Iterator[Metric]:
-        """One."""
-        yield self.metric
-
 
 @dataclass(frozen=True, slots=True)
-class Both(Condition):
+class Both(_OfParts):
     """The first, while the others hold too."""
-
-    parts: tuple[Condition, ...]
 
     def promql(self) -> str:
         """Joined by `and`."""
@@ -222,17 +215,10 @@ class Both(Condition):
         """The first one's."""
         return self.parts[0].value()
 
-    def metrics(self) -> Iterator[Metric]:
-        """Of all parts."""
-        for part in self.parts:
-            yield from part.metrics()
-
 
 @dataclass(frozen=True, slots=True)
-class Either(Condition):
+class Either(_OfParts):
     """Any of them; the value is that of the first that holds."""
-
-    parts: tuple[Condition, ...]
 
     def promql(self) -> str:
         """Joined by `or`."""
@@ -245,11 +231,6 @@ class Either(Condition):
     def value(self) -> pl.Expr:
         """Of the first that holds."""
         return pl.coalesce([pl.when(part.holds()).then(part.value()) for part in self.parts])
-
-    def metrics(self) -> Iterator[Metric]:
-        """Of all parts."""
-        for part in self.parts:
-            yield from part.metrics()
 
 
 @dataclass(frozen=True, slots=True)

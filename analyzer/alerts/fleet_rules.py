@@ -23,7 +23,7 @@ from analyzer.alerts.metrics import (
     UNPRICED_CALLS,
     USER_DAY_COST,
 )
-from analyzer.alerts.rule import COUNT, SECONDS, SHARE, USD, VALUE, Rule, Runbook, below
+from analyzer.alerts.rule import COUNT, SECONDS, SHARE, USD, VALUE, About, Rule, Runbook, below
 from instrument.policy import Policy
 
 
@@ -32,11 +32,9 @@ def loop_rate(policy: Policy) -> Iterator[Rule]:
     share, runs = policy.alerts.loop_share, policy.alerts.loop_runs
     some = max(1, round(share * runs))
     enough = runs if some / runs >= share else runs * 2
-    yield Rule(
+    yield About(
         alert="FlyballLoopRate",
         detectors=("repeated_call", "call_cycle", "near_repeat"),
-        severity="warning",
-        when=Both((ShareAtLeast(HOUR_LOOPS, HOUR_RUNS, share), AtLeast(HOUR_RUNS, runs))),
         summary=f"{VALUE} of this agent's runs of the last hour looped",
         description="One looping run is an accident; a share of them is a prompt, a tool or a model that has changed.",
         runbook=Runbook(
@@ -49,6 +47,8 @@ def loop_rate(policy: Policy) -> Iterator[Rule]:
             mitigation=("Roll back the prompt or the tool; let guards block repeated calls meanwhile (`[loops]`).",),
         ),
         unit=SHARE,
+    ).rule(
+        Both((ShareAtLeast(HOUR_LOOPS, HOUR_RUNS, share), AtLeast(HOUR_RUNS, runs))),
         fires={HOUR_LOOPS: enough, HOUR_RUNS: enough},
         quiet={HOUR_LOOPS: 0, HOUR_RUNS: enough},
         value=1.0,
@@ -58,11 +58,9 @@ def loop_rate(policy: Policy) -> Iterator[Rule]:
 def tool_failures(policy: Policy) -> Iterator[Rule]:
     """The error rate of each tool."""
     share, calls = policy.alerts.tool_failure_share, policy.alerts.tool_failure_calls
-    yield Rule(
+    yield About(
         alert="FlyballToolFailing",
         detectors=("error_cascade", "ignored_error", "tool_timeout"),
-        severity="warning",
-        when=Both((ShareAtLeast(TOOL_FAILURES, TOOL_CALLS, share), AtLeast(TOOL_CALLS, calls))),
         summary=f"{VALUE} of the recent calls of a tool failed",
         description="In whatever runs: the tool or what stands behind it is broken.",
         runbook=Runbook(
@@ -77,6 +75,8 @@ def tool_failures(policy: Policy) -> Iterator[Rule]:
             ),
         ),
         unit=SHARE,
+    ).rule(
+        Both((ShareAtLeast(TOOL_FAILURES, TOOL_CALLS, share), AtLeast(TOOL_CALLS, calls))),
         fires={TOOL_FAILURES: calls, TOOL_CALLS: calls},
         quiet={TOOL_FAILURES: 0, TOOL_CALLS: calls},
         value=1.0,
@@ -86,10 +86,8 @@ def tool_failures(policy: Policy) -> Iterator[Rule]:
 def guard_stops(policy: Policy) -> Iterator[Rule]:
     """Runs that guards had to stop."""
     stops = policy.alerts.guard_stops
-    yield Rule(
+    yield About(
         alert="FlyballGuardStops",
-        severity="warning",
-        when=AtLeast(HOUR_STOPS, stops),
         summary=f"Guards stopped {VALUE} runs of this agent within an hour",
         description="The guards work, and the users of those runs got less than they asked for.",
         runbook=Runbook(
@@ -103,25 +101,22 @@ def guard_stops(policy: Policy) -> Iterator[Rule]:
             ),
         ),
         unit=COUNT,
-        fires={HOUR_STOPS: stops},
-        quiet={HOUR_STOPS: below(stops)},
-        value=stops,
-    )
+    ).above(HOUR_STOPS, stops)
 
 
 def spending(policy: Policy) -> Iterator[Rule]:
     """Spikes against the same hour of other days, the rate at which a day's budget burns, and the dearest user."""
     alerts = policy.alerts
     spike = max(2 * alerts.spike_ratio, alerts.spike_usd)
-    yield Rule(
+    yield About(
         alert="FlyballCostSpike",
         detectors=("cost_outlier",),
-        severity="warning",
-        when=Both((TimesAtLeast(HOUR_COST, alerts.spike_ratio, HOUR_COST_USUAL), AtLeast(HOUR_COST, alerts.spike_usd))),
         summary=f"An agent spent {VALUE} in the last hour, far more than at this hour of other days",
         description="Compared with the median of the same hour of the seven days before.",
         runbook=_SPENDING,
         unit=USD,
+    ).rule(
+        Both((TimesAtLeast(HOUR_COST, alerts.spike_ratio, HOUR_COST_USUAL), AtLeast(HOUR_COST, alerts.spike_usd))),
         fires={HOUR_COST: spike, HOUR_COST_USUAL: 1.0},
         quiet={HOUR_COST: below(alerts.spike_usd), HOUR_COST_USUAL: 0.0},
         value=spike,
@@ -133,11 +128,9 @@ def spending(policy: Policy) -> Iterator[Rule]:
             ("warning", alerts.slow_burn, (SPEND_6H, 6.0), (SPEND_30M, 0.5)),
         ):
             lines = {long: burn * hour_usd * long_hours, short: burn * hour_usd * short_hours}
-            yield Rule(
+            yield About(
                 alert="FlyballBudgetBurn",
                 detectors=("over_budget",),
-                severity="critical" if severity == "critical" else "warning",
-                when=Both(tuple(AtLeast(metric, line) for metric, line in lines.items())),
                 summary=f"All agents together spent {VALUE}, {burn:g} times the rate that a day's budget allows",
                 description=(
                     f"The day's budget is ${alerts.day_usd:,.2f} (`alerts.day_usd`). The longer window says that it matters, "
@@ -145,6 +138,9 @@ def spending(policy: Policy) -> Iterator[Rule]:
                 ),
                 runbook=_SPENDING,
                 unit=USD,
+            ).rule(
+                Both(tuple(AtLeast(metric, line) for metric, line in lines.items())),
+                severity="critical" if severity == "critical" else "warning",
                 fires=lines,
                 quiet={long: lines[long], short: below(lines[short])},
                 value=lines[long],
@@ -152,27 +148,27 @@ def spending(policy: Policy) -> Iterator[Rule]:
     limit = policy.cost.user_day_limit_usd
     if limit is not None:
         line = alerts.user_day_share * limit
-        yield Rule(
+        yield About(
             alert="FlyballUserSpend",
             detectors=("over_budget",),
-            severity="warning",
-            when=AtLeast(USER_DAY_COST, line),
             summary=f"One user's runs have cost {VALUE} today",
             description=f"The limit is ${limit:,.2f} a day (`cost.user_day_limit_usd`); further runs of this user will be refused.",
             runbook=_SPENDING,
             unit=USD,
+        ).rule(
+            AtLeast(USER_DAY_COST, line),
             fires={USER_DAY_COST: line},
             quiet={USER_DAY_COST: below(line)},
             value=line,
         )
-    yield Rule(
+    yield About(
         alert="FlyballUnknownPrices",
-        severity="warning",
-        when=AtLeast(UNPRICED_CALLS, 1),
         summary=f"The price of {VALUE} model calls of the last hour is not known",
         description="Every sum of money leaves them out, and no budget holds for them. `flyball check` lists what they need.",
         runbook=_SPENDING,
         unit=COUNT,
+    ).rule(
+        AtLeast(UNPRICED_CALLS, 1),
         fires={UNPRICED_CALLS: 1},
         quiet={UNPRICED_CALLS: 0},
         value=1,
@@ -196,10 +192,8 @@ _SPENDING: Final = Runbook(
 def reviews(policy: Policy) -> Iterator[Rule]:
     """Requests that wait for a person."""
     seconds = policy.alerts.review_seconds
-    yield Rule(
+    yield About(
         alert="FlyballReviewWaits",
-        severity="warning",
-        when=AtLeast(REVIEW_WAIT_SECONDS, seconds),
         summary=f"A request has been waiting for a person for {VALUE}",
         description="An expensive run asked before it went on, and nobody has answered.",
         runbook=Runbook(
@@ -211,18 +205,13 @@ def reviews(policy: Policy) -> Iterator[Rule]:
             mitigation=("`flyball reviews approve ID` or `flyball reviews deny ID`.",),
         ),
         unit=SECONDS,
-        fires={REVIEW_WAIT_SECONDS: seconds},
-        quiet={REVIEW_WAIT_SECONDS: below(seconds)},
-        value=seconds,
-    )
+    ).above(REVIEW_WAIT_SECONDS, seconds)
 
 
 def recording() -> Iterator[Rule]:
     """Telemetry that was lost: the other alerts cannot see what it would have told them."""
-    yield Rule(
+    yield About(
         alert="FlyballTelemetryLost",
-        severity="warning",
-        when=Grew(LOST_SPANS),
         summary=f"Spans were lost while recording ({VALUE} in all)",
         description="A full disk, a folder that cannot be written to, or more spans than could be written. What was lost is in no finding.",
         runbook=Runbook(
@@ -232,6 +221,8 @@ def recording() -> Iterator[Rule]:
             mitigation=("Make room, or give `record()` another place.",),
         ),
         unit=COUNT,
+    ).rule(
+        Grew(LOST_SPANS),
         fires={LOST_SPANS: 1},
         quiet={LOST_SPANS: 0},
         value=1,

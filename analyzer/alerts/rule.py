@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isinf, nextafter
 from typing import Final, Literal
 
@@ -93,20 +93,43 @@ def below(value: float) -> float:
     return value - 1 if isinstance(value, int) and value < 2**53 else nextafter(value, -inf)
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
-    """One severity of a rule with two lines."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What rules about the same thing have in common; the fields are those of `Rule`."""
 
-    severity: Severity
-    when: Condition
-    fires: Samples
-    quiet: Samples
-    value: float
+    alert: str
+    detectors: tuple[str, ...] = ()
+    summary: str
+    description: str
+    runbook: Runbook
+    unit: Unit
 
+    def rule(
+        self, when: Condition, *, fires: Samples, quiet: Samples, value: float, severity: Severity = "warning"
+    ) -> Rule:
+        """The rule that fires while `when` holds."""
+        return Rule(
+            alert=self.alert,
+            detectors=self.detectors,
+            severity=severity,
+            when=when,
+            summary=self.summary,
+            description=self.description,
+            runbook=self.runbook,
+            unit=self.unit,
+            fires=fires,
+            quiet=quiet,
+            value=value,
+        )
 
-def levels(metric: Metric, warn: float, error: float) -> Iterator[Level]:
-    """A warning from `warn`, a critical alert from `error`, never both; no warning where there is no room for one."""
-    critical = max(warn, error)
-    if warn < critical:
-        yield Level("warning", AtLeast(metric, warn, critical), {metric: warn}, {metric: below(warn)}, warn)
-    yield Level("critical", AtLeast(metric, critical), {metric: critical}, {metric: below(critical)}, critical)
+    def above(self, metric: Metric, line: float) -> Rule:
+        """A warning from `line`."""
+        return self.rule(AtLeast(metric, line), fires={metric: line}, quiet={metric: below(line)}, value=line)
+
+    def levels(self, metric: Metric, warn: float, error: float) -> Iterator[Rule]:
+        """A warning from `warn`, a critical alert from `error`, never both; no warning where there is no room for one."""
+        critical = max(warn, error)
+        if warn < critical:
+            between = AtLeast(metric, warn, critical)
+            yield self.rule(between, fires={metric: warn}, quiet={metric: below(warn)}, value=warn)
+        yield replace(self.above(metric, critical), severity="critical")

@@ -25,7 +25,7 @@ from analyzer.alerts.metrics import (
     SILENT_SECONDS,
     UNKNOWN_TOOL_CALLS,
 )
-from analyzer.alerts.rule import COUNT, SECONDS, SHARE, USD, VALUE, Rule, Runbook, below, levels
+from analyzer.alerts.rule import COUNT, SECONDS, SHARE, USD, VALUE, About, Rule, Runbook, below
 from instrument.policy import Policy
 
 _OPEN: Final = "`flyball app --db traces.duckdb`, page Runs, newest first: the run is marked where it happened."
@@ -35,11 +35,9 @@ _STOP: Final = "Stop the run if nothing else moves in it."
 def error_cascade(policy: Policy) -> Iterator[Rule]:
     """Tool errors that cascade."""
     same, any_kind = policy.tool_errors.same_failure_calls, policy.tool_errors.failed_calls
-    yield Rule(
+    yield About(
         alert="FlyballErrorCascade",
         detectors=("error_cascade", "retry_storm"),
-        severity="warning",
-        when=Either((AtLeast(SAME_FAILURES, same), AtLeast(FAILED_CALLS, any_kind))),
         summary=f"Tool calls of a run keep failing: {VALUE} so far",
         description=(
             f"One tool failed the same way {same} times with no success between, or {any_kind} calls in a row failed. "
@@ -59,6 +57,8 @@ def error_cascade(policy: Policy) -> Iterator[Rule]:
             ),
         ),
         unit=COUNT,
+    ).rule(
+        Either((AtLeast(SAME_FAILURES, same), AtLeast(FAILED_CALLS, any_kind))),
         fires={SAME_FAILURES: same, FAILED_CALLS: 0},
         quiet={SAME_FAILURES: below(same), FAILED_CALLS: below(any_kind)},
         value=same,
@@ -68,51 +68,33 @@ def error_cascade(policy: Policy) -> Iterator[Rule]:
 def loops(policy: Policy) -> Iterator[Rule]:
     """Infinite loops: the same call, the same round of calls, the same question in other words."""
     lines = policy.loops
-    for level in levels(REPEATED_CALLS, lines.same_call_repeats, lines.same_call_error_repeats):
-        yield Rule(
-            alert="FlyballRepeatedCall",
-            detectors=("repeated_call",),
-            severity=level.severity,
-            when=level.when,
-            summary=f"A run loops: the same call gave the same result in {VALUE} turns",
-            description=(
-                "The same tool with the same arguments returned the same result turn after turn, so the run learns "
-                f"nothing new. Open its last turns. {_STOP}"
-            ),
-            runbook=_LOOP,
-            unit=COUNT,
-            fires=level.fires,
-            quiet=level.quiet,
-            value=level.value,
-        )
-    for level in levels(CYCLE_ROUNDS, lines.cycle_repeats, lines.cycle_error_repeats):
-        yield Rule(
-            alert="FlyballCallCycle",
-            detectors=("call_cycle",),
-            severity=level.severity,
-            when=level.when,
-            summary=f"A run goes in circles: the same calls gave the same results in {VALUE} rounds",
-            description=f"Two or more calls follow each other again and again with the same results. {_STOP}",
-            runbook=_LOOP,
-            unit=COUNT,
-            fires=level.fires,
-            quiet=level.quiet,
-            value=level.value,
-        )
-    for level in levels(NEAR_REPEATS, lines.near_repeats, lines.near_error_repeats):
-        yield Rule(
-            alert="FlyballNearRepeat",
-            detectors=("near_repeat",),
-            severity=level.severity,
-            when=level.when,
-            summary=f"A run asks the same in other words: {VALUE} turns with the same result",
-            description=f"The wording changes (a date, a page, the order of words), the result does not. {_STOP}",
-            runbook=_LOOP,
-            unit=COUNT,
-            fires=level.fires,
-            quiet=level.quiet,
-            value=level.value,
-        )
+    yield from About(
+        alert="FlyballRepeatedCall",
+        detectors=("repeated_call",),
+        summary=f"A run loops: the same call gave the same result in {VALUE} turns",
+        description=(
+            "The same tool with the same arguments returned the same result turn after turn, so the run learns "
+            f"nothing new. Open its last turns. {_STOP}"
+        ),
+        runbook=_LOOP,
+        unit=COUNT,
+    ).levels(REPEATED_CALLS, lines.same_call_repeats, lines.same_call_error_repeats)
+    yield from About(
+        alert="FlyballCallCycle",
+        detectors=("call_cycle",),
+        summary=f"A run goes in circles: the same calls gave the same results in {VALUE} rounds",
+        description=f"Two or more calls follow each other again and again with the same results. {_STOP}",
+        runbook=_LOOP,
+        unit=COUNT,
+    ).levels(CYCLE_ROUNDS, lines.cycle_repeats, lines.cycle_error_repeats)
+    yield from About(
+        alert="FlyballNearRepeat",
+        detectors=("near_repeat",),
+        summary=f"A run asks the same in other words: {VALUE} turns with the same result",
+        description=f"The wording changes (a date, a page, the order of words), the result does not. {_STOP}",
+        runbook=_LOOP,
+        unit=COUNT,
+    ).levels(NEAR_REPEATS, lines.near_repeats, lines.near_error_repeats)
 
 
 _LOOP: Final = Runbook(
@@ -133,33 +115,27 @@ _LOOP: Final = Runbook(
 def context(policy: Policy) -> Iterator[Rule]:
     """Context overflow."""
     lines = policy.context
-    for level in levels(CONTEXT_SHARE, lines.warn_share, lines.error_share):
-        yield Rule(
-            alert="FlyballContextNearFull",
-            detectors=("context_growth", "context_overflow"),
-            severity=level.severity,
-            when=level.when,
-            summary=f"The context of a run is {VALUE} full",
-            description=(
-                "The model's window fills up; the next large tool result may not fit and the run then fails or "
-                "forgets. See what fills it: the context chart of the run shows it turn by turn."
-            ),
-            runbook=_CONTEXT,
-            unit=SHARE,
-            fires=level.fires,
-            quiet=level.quiet,
-            value=level.value,
-        )
+    yield from About(
+        alert="FlyballContextNearFull",
+        detectors=("context_growth", "context_overflow"),
+        summary=f"The context of a run is {VALUE} full",
+        description=(
+            "The model's window fills up; the next large tool result may not fit and the run then fails or "
+            "forgets. See what fills it: the context chart of the run shows it turn by turn."
+        ),
+        runbook=_CONTEXT,
+        unit=SHARE,
+    ).levels(CONTEXT_SHARE, lines.warn_share, lines.error_share)
     turns, share = lines.forecast_turns, lines.forecast_share
-    yield Rule(
+    yield About(
         alert="FlyballContextFillsSoon",
         detectors=("context_growth",),
-        severity="warning",
-        when=Both((AtMost(CONTEXT_TURNS_LEFT, turns), AtLeast(CONTEXT_SHARE, share))),
         summary=f"The context of a run is full in {VALUE} turns at the present rate",
         description="Compact the history or cut tool results before it gets there.",
         runbook=_CONTEXT,
         unit=COUNT,
+    ).rule(
+        Both((AtMost(CONTEXT_TURNS_LEFT, turns), AtLeast(CONTEXT_SHARE, share))),
         fires={CONTEXT_TURNS_LEFT: turns, CONTEXT_SHARE: share},
         quiet={CONTEXT_TURNS_LEFT: turns, CONTEXT_SHARE: below(share)},
         value=turns,
@@ -183,37 +159,25 @@ _CONTEXT: Final = Runbook(
 def hallucinated(policy: Policy) -> Iterator[Rule]:
     """Hallucinated tool calls."""
     tools, arguments = policy.unknown_tools, policy.invalid_arguments
-    for level in levels(UNKNOWN_TOOL_CALLS, tools.calls, tools.error_calls):
-        yield Rule(
-            alert="FlyballUnknownTool",
-            detectors=("unknown_tool",),
-            severity=level.severity,
-            when=level.when,
-            summary=f"A model calls a tool that does not exist, {VALUE} times so far",
-            description=(
-                "The tool is not among those declared in the request. Name the real tools in the error it gets back; "
-                "look for the invented name in the prompt."
-            ),
-            runbook=_HALLUCINATED,
-            unit=COUNT,
-            fires=level.fires,
-            quiet=level.quiet,
-            value=level.value,
-        )
-    for level in levels(INVALID_CALLS, arguments.calls, arguments.error_calls):
-        yield Rule(
-            alert="FlyballInvalidArguments",
-            detectors=("invalid_arguments",),
-            severity=level.severity,
-            when=level.when,
-            summary=f"A model calls a tool with arguments that do not fit it, in {VALUE} turns so far",
-            description="The arguments do not fit the tool's schema. Say in the error what is wrong and what would fit.",
-            runbook=_HALLUCINATED,
-            unit=COUNT,
-            fires=level.fires,
-            quiet=level.quiet,
-            value=level.value,
-        )
+    yield from About(
+        alert="FlyballUnknownTool",
+        detectors=("unknown_tool",),
+        summary=f"A model calls a tool that does not exist, {VALUE} times so far",
+        description=(
+            "The tool is not among those declared in the request. Name the real tools in the error it gets back; "
+            "look for the invented name in the prompt."
+        ),
+        runbook=_HALLUCINATED,
+        unit=COUNT,
+    ).levels(UNKNOWN_TOOL_CALLS, tools.calls, tools.error_calls)
+    yield from About(
+        alert="FlyballInvalidArguments",
+        detectors=("invalid_arguments",),
+        summary=f"A model calls a tool with arguments that do not fit it, in {VALUE} turns so far",
+        description="The arguments do not fit the tool's schema. Say in the error what is wrong and what would fit.",
+        runbook=_HALLUCINATED,
+        unit=COUNT,
+    ).levels(INVALID_CALLS, arguments.calls, arguments.error_calls)
 
 
 _HALLUCINATED: Final = Runbook(
@@ -238,44 +202,29 @@ def stuck(policy: Policy) -> Iterator[Rule]:
         policy.alerts.silent_seconds,
         policy.loops.run_seconds,
     )
-    yield Rule(
+    yield About(
         alert="FlyballRepeatedOutput",
         detectors=("repeated_output",),
-        severity="warning",
-        when=AtLeast(REPEATED_OUTPUTS, repeats),
         summary=f"A run is stuck: it gave the same answer in {VALUE} turns",
         description="The model says the same again and again. One nudge may help; after that, stop the run.",
         runbook=_STUCK,
         unit=COUNT,
-        fires={REPEATED_OUTPUTS: repeats},
-        quiet={REPEATED_OUTPUTS: below(repeats)},
-        value=repeats,
-    )
-    yield Rule(
+    ).above(REPEATED_OUTPUTS, repeats)
+    yield About(
         alert="FlyballRunHangs",
         detectors=("silent_gap", "tool_timeout"),
-        severity="warning",
-        when=AtLeast(SILENT_SECONDS, silent),
         summary=f"Nothing has begun or ended in a run for {VALUE}, and it has not ended",
         description="A call hangs without a time-out, or the process is gone. The last span of the run says which call it was.",
         runbook=_STUCK,
         unit=SECONDS,
-        fires={SILENT_SECONDS: silent},
-        quiet={SILENT_SECONDS: below(silent)},
-        value=silent,
-    )
-    yield Rule(
+    ).above(SILENT_SECONDS, silent)
+    yield About(
         alert="FlyballRunTooLong",
-        severity="warning",
-        when=AtLeast(RUN_SECONDS, age),
         summary=f"A run has been going for {VALUE} and has not ended",
         description="It is past the time that one run may take (`loops.run_seconds`).",
         runbook=_STUCK,
         unit=SECONDS,
-        fires={RUN_SECONDS: age},
-        quiet={RUN_SECONDS: below(age)},
-        value=age,
-    )
+    ).above(RUN_SECONDS, age)
 
 
 _STUCK: Final = Runbook(
@@ -302,11 +251,15 @@ def run_cost(policy: Policy) -> Iterator[Rule]:
     outlier = 2 * max(cost.outlier_ratio, exp(exponent) if exponent < _EXP_LIMIT else inf, cost.outlier_usd)
     group = {GROUP_COST: 1.0, GROUP_DEVIATION: _TEST_DEVIATION, GROUP_RUNS: cost.outlier_runs}
     description = "Its finished runs usually cost far less. See which turns the money went to, and stop it if it loops."
-    yield Rule(
+    yield About(
         alert="FlyballCostOutlier",
         detectors=("cost_outlier",),
-        severity="warning",
-        when=Both(
+        summary=f"A run costs {VALUE}, far more than other runs of this agent and model",
+        description=description,
+        runbook=_COST,
+        unit=USD,
+    ).rule(
+        Both(
             (
                 TimesAtLeast(RUN_COST, cost.outlier_ratio, GROUP_COST),
                 DeviatesBy(RUN_COST, GROUP_COST, GROUP_DEVIATION, cost.outlier_deviations),
@@ -314,23 +267,19 @@ def run_cost(policy: Policy) -> Iterator[Rule]:
                 enough,
             )
         ),
-        summary=f"A run costs {VALUE}, far more than other runs of this agent and model",
-        description=description,
-        runbook=_COST,
-        unit=USD,
         fires={RUN_COST: outlier, **group},
         quiet={RUN_COST: below(cost.outlier_ratio), **group},
         value=outlier,
     )
-    yield Rule(
+    yield About(
         alert="FlyballCostHigh",
         detectors=("cost_outlier", "over_budget"),
-        severity="warning",
-        when=Unless(AtLeast(RUN_COST, cost.run_usd), enough),
         summary=f"A run costs {VALUE}, and there are too few other runs to compare it with",
         description=f"Fewer than {cost.outlier_runs} finished runs of this agent and model have a known cost.",
         runbook=_COST,
         unit=USD,
+    ).rule(
+        Unless(AtLeast(RUN_COST, cost.run_usd), enough),
         fires={RUN_COST: cost.run_usd, GROUP_RUNS: cost.outlier_runs - 1},
         quiet={RUN_COST: below(cost.run_usd), GROUP_RUNS: cost.outlier_runs - 1},
         value=cost.run_usd,

@@ -11,7 +11,7 @@ __all__ = ["Effect", "effects"]
 
 
 def effects(frames: Frames, calls: pl.DataFrame) -> pl.DataFrame:
-    """`calls` (with `run_key`, `step`, `span_key`, `tool_name`) plus `effect`; arguments are read for shells only."""
+    """`calls` (with `run_key`, `step`, `span_key`, `tool_name`, and best `frames.ASKED`) plus `effect`; shells' arguments are read."""
     names = calls["tool_name"].drop_nulls().unique().to_list()
     by_name = {name: str(effect_of_name(name)) for name in names}
     judged = calls.with_columns(
@@ -20,7 +20,7 @@ def effects(frames: Frames, calls: pl.DataFrame) -> pl.DataFrame:
     shells = judged.filter(effect=str(Effect.COMMANDS))
     if shells.is_empty():
         return judged
-    commands = frames.said(shells.select("run_key", "step", "span_key"), ["arguments"])
+    commands = frames.said(shells.select("run_key", "step", "span_key", "^asked$"), ["arguments"])
     effect = pl.Series("command", [str(effect_of_command(a)) for a in commands["arguments"]], dtype=pl.String)
     told = commands.select("run_key", "step", effect)
     return judged.join(told, on=["run_key", "step"], how="left", maintain_order="left").select(

@@ -7,7 +7,7 @@ from typing import Final
 import polars as pl
 
 from analyzer.detectors.changes import Effect, effects
-from analyzer.frames import Frames
+from analyzer.frames import ASKED, Frames
 
 CALL: Final = ("run_key", "call_key")
 """One call of one run, however often it was made."""
@@ -32,6 +32,7 @@ def stories(frames: Frames, runs: pl.Series) -> pl.DataFrame:
 def _stories(frames: Frames, runs: pl.Series) -> pl.DataFrame:
     columns = [
         "span_key",
+        ASKED,
         "tool_name",
         "call_key",
         "result_key",
@@ -52,7 +53,7 @@ def _stories(frames: Frames, runs: pl.Series) -> pl.DataFrame:
             events=pl.col("spoken").fill_null(0) + _of_others(changed),
             news=_of_others(new),
         )
-        .drop("spoken")
+        .drop("spoken", "asked")
     )
 
 

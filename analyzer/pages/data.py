@@ -27,6 +27,7 @@ from analyzer.pages import layout, words
 from analyzer.run import judge
 from analyzer.views import failures
 from analyzer.views import runs as run_views
+from analyzer.views.runs_table import RunTable
 from instrument.errors import FlyballError, PolicyError, StoreError, UnreadableTrace
 from instrument.otlp import Issue
 from instrument.policy import Policy, load_policy
@@ -65,6 +66,11 @@ class Snapshot:
     def found(self) -> pl.DataFrame:
         """The findings as a frame, one a row; see `views.failures.found`."""
         return failures.found(self.report.findings)
+
+    @cached_property
+    def run_table(self) -> RunTable:
+        """`runs`, to be filtered, sorted and cut into pages by DuckDB."""
+        return RunTable(self.runs)
 
     @cached_property
     def actions(self) -> dict[str, tuple[GuardAction, ...]]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import polars as pl
 import streamlit as st
 
+from analyzer.pages import pieces
 from analyzer.report.as_files import as_csv, as_parquet
 
 _SVG: Final = """
@@ -33,26 +34,31 @@ button:hover, button:focus-visible { opacity: 1; color: var(--st-primary-color);
 """
 
 
-def table(frame: pl.DataFrame | Callable[[], pl.DataFrame], name: str) -> None:
-    """Two small buttons that hand `frame` out as `flyball-NAME.csv` and `.parquet`; a function is called only when one is clicked."""
+def table(frame: pl.DataFrame | Callable[[], pl.DataFrame], name: str, note: str = "") -> None:
+    """Two small buttons that hand `frame` out as `flyball-NAME.csv` and `.parquet`; a function is called only when one is clicked.
+
+    `note` is a remark of ours beside them; plain text.
+    """
     whole: Callable[[], pl.DataFrame] = frame if callable(frame) else lambda: frame
-    with st.container(horizontal=True, gap="small"):
-        for kind, mime, write in (
-            ("CSV", "text/csv", as_csv),
-            ("Parquet", "application/vnd.apache.parquet", as_parquet),
-        ):
-            st.download_button(
-                kind,
-                # Written when it is asked for: a page is not held up by files that nobody takes.
-                lambda write=write: write(whole()),
-                file_name=f"flyball-{name}.{kind.lower()}",
-                mime=mime,
-                key=f"export {name} {kind}",
-                on_click="ignore",
-                type="tertiary",
-                icon=":material/download:",
-                help=f"This table, all rows, as {kind}",
-            )
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        _file("CSV", "text/csv", name, lambda: as_csv(whole()))
+        _file("Parquet", "application/vnd.apache.parquet", name, lambda: as_parquet(whole()))
+        if note:
+            st.html(pieces.page(f'<p class="fb-cut">{pieces.text(note)}</p>'))
+
+
+def _file(kind: str, mime: str, name: str, written: Callable[[], bytes]) -> None:
+    st.download_button(
+        kind,
+        written,  # when it is asked for: a page is not held up by files that nobody takes
+        file_name=f"flyball-{name}.{kind.lower()}",
+        mime=mime,
+        key=f"export {name} {kind}",
+        on_click="ignore",
+        type="tertiary",
+        icon=":material/download:",
+        help=f"This table, all rows, as {kind}",
+    )
 
 
 def charts(name: str) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
+from analyzer.detectors.detector import Detector
 from analyzer.findings import Finding
 from analyzer.pages import links, pieces, words
 from analyzer.report.charts import MONEY_COLORS, SEVERITY_COLORS
 from analyzer.report.charts_fleet import MODE_COLORS
 from analyzer.views import failures
 
-_VALUE_CHARS = 300
+_VALUE_CHARS = 120
 
 
 def modes(rows: pl.DataFrame) -> str:
@@ -20,8 +23,8 @@ def modes(rows: pl.DataFrame) -> str:
     )
 
 
-def _mode(row: dict[str, object]) -> list[str]:
-    detectors = [str(slug) for slug in row["detectors"]]  # type: ignore[attr-defined]  # a list of text
+def _mode(row: dict[str, Any]) -> list[str]:
+    detectors = [str(slug) for slug in row["detectors"]]
     name = f"{links.dot(MODE_COLORS.get(str(row['mode']), SEVERITY_COLORS['info']))}{pieces.text(row['mode'])}"
     if not row["findings"]:
         return [name, '<span class="fb-muted">0</span>', '<span class="fb-muted">0</span>', ""]
@@ -39,15 +42,11 @@ def agents(rows: pl.DataFrame) -> str:
     return links.table(heads, [_agent(row) for row in rows.iter_rows(named=True)], numbers=5)
 
 
-def _agent(row: dict[str, object]) -> list[str]:
+def _agent(row: dict[str, Any]) -> list[str]:
     name = row["agent_name"]
     known = str(name) if name is not None else None
     label = words.visible(known) if known else "no name recorded"
-    here = (
-        links.link(label, links.to("runs", agent=known))
-        if known
-        else f'<span class="fb-muted">{pieces.text(label)}</span>'
-    )
+    here = links.link(label, links.to("runs", agent=known or ""))
     share, failed = _number(row["troubled_share"]), _number(row["failed"])
     return [
         here,
@@ -89,7 +88,7 @@ def news(rows: pl.DataFrame) -> str:
     return links.table(heads, [_new(row) for row in rows.iter_rows(named=True)], numbers=3)
 
 
-def _new(row: dict[str, object]) -> list[str]:
+def _new(row: dict[str, Any]) -> list[str]:
     agent = str(row["agent_name"]) if row["agent_name"] is not None else None
     detector, tool = str(row["detector"]), str(row["tool_name"]) if row["tool_name"] is not None else None
     return [
@@ -104,13 +103,86 @@ def _new(row: dict[str, object]) -> list[str]:
     ]
 
 
+def price_sources(rows: pl.DataFrame) -> str:
+    """Where prices come from, and why some calls have none; `rows` from `views.cost.sources`."""
+    return links.table(
+        ["Source", "Models", "Calls", "Cost"],
+        [
+            [
+                pieces.text(row["source"])
+                if row["priced"]
+                else f"{pieces.chip('no price', 'warning')} {pieces.text(row['source'].removeprefix('unknown: '))}",
+                pieces.text(", ".join(row["models"] or []) or words.UNKNOWN),
+                pieces.text(words.count(row["calls"])),
+                pieces.text(words.money(row["cost_usd"]) if row["priced"] else "not known"),
+            ]
+            for row in rows.iter_rows(named=True)
+        ],
+        numbers=2,
+    )
+
+
+def needs(rows: pl.DataFrame) -> str:
+    """Calls without a price, and what would give them one: `problem`, `remedy`, `calls`."""
+    return links.table(
+        ["Not in the spend", "What to do", "Calls"],
+        [
+            [pieces.prose(problem), pieces.text(remedy), pieces.text(words.count(calls))]
+            for problem, remedy, calls in rows.iter_rows()
+        ],
+        numbers=1,
+    )
+
+
+def tool_failures(rows: pl.DataFrame) -> str:
+    """The ways in which a tool failed, each with its last call; `rows` from `views.tools.failures`."""
+    heads = ["Failure", "What it said last", "Last (UTC)", "Calls", "Runs"]
+    return links.table(heads, [_failure(row) for row in rows.iter_rows(named=True)], numbers=2)
+
+
+def _failure(row: dict[str, Any]) -> list[str]:
+    marks = [pieces.chip("time-out", "warning")] if row["timed_out"] else []
+    marks += [pieces.chip("known by its text")] if row["inferred_calls"] else []
+    address = links.to("run", run=row["run_id"], span=row["span_id"])
+    return [
+        f'<span class="fb-mono">{pieces.text(_cut(row["failure"] or "no reason recorded"))}</span> {" ".join(marks)}',
+        pieces.text(_cut(row["said"] or words.UNKNOWN)),
+        f'<span class="fb-when">{links.link(words.when(row["last_ns"]), address)}</span>',
+        pieces.text(words.count(row["calls"])),
+        pieces.text(words.count(row["runs"])),
+    ]
+
+
+def _cut(said: str) -> str:
+    return said if len(said) <= _VALUE_CHARS else f"{said[:_VALUE_CHARS]}…"
+
+
+def about(detector: Detector, severity: str) -> str:
+    """What a detector finds, why that matters, and what to do about it."""
+    facts = [
+        pieces.chip(severity, severity),
+        f'<span class="fb-mono">{pieces.text(detector.slug)}</span>',
+        f"{links.dot(MODE_COLORS.get(detector.failure_mode, SEVERITY_COLORS['info']))}{pieces.text(detector.failure_mode)}",
+    ]
+    said = (
+        f'<p class="fb-said">{pieces.prose(detector.finds)}</p><p class="fb-muted">{pieces.prose(detector.matters)}</p>'
+    )
+    advice = f'<p class="fb-do"><b>What to do</b> {pieces.prose(detector.advice)}</p>'
+    return pieces.page(f'<div class="fb-card {pieces.text(severity)}">{pieces.line(facts)}{said}{advice}</div>')
+
+
+def sentences(value: str) -> str:
+    """Prose of ours."""
+    return pieces.page(f"<p>{pieces.prose(value)}</p>")
+
+
 def affected(rows: pl.DataFrame, detector: str) -> str:
     """Agents that a detector found something in; `rows` from `views.failures.affected`."""
     heads = ["Agent", "Findings", "Runs with one", "Wasted"]
     return links.table(heads, [_affected(row, detector) for row in rows.iter_rows(named=True)], numbers=3)
 
 
-def _affected(row: dict[str, object], detector: str) -> list[str]:
+def _affected(row: dict[str, Any], detector: str) -> list[str]:
     agent = str(row["agent_name"]) if row["agent_name"] is not None else None
     runs, every = _number(row["runs"]), _number(row["of_runs"])
     share = words.share(runs, every)
@@ -126,22 +198,13 @@ def _affected(row: dict[str, object], detector: str) -> list[str]:
 
 
 def evidence(finding: Finding) -> str:
-    """The proof of a finding as a table of names and values."""
-    rows = []
-    for name, value in failures.evidence(finding):
-        said = _said(value)
-        more = (
-            f' <span class="fb-cut">{len(said) - _VALUE_CHARS:,} more characters</span>'
-            if len(said) > _VALUE_CHARS
-            else ""
-        )
-        rows.append(
-            [
-                f'<span class="fb-muted">{pieces.text(name)}</span>',
-                f'<span class="fb-mono">{pieces.text(said[:_VALUE_CHARS])}</span>{more}',
-            ]
-        )
-    return links.table(["Evidence", ""], rows) if rows else ""
+    """The proof of a finding: names and values side by side; long values are cut, and copying gives more of them."""
+    facts = [_fact(name, _said(value)) for name, value in failures.evidence(finding)]
+    return pieces.page(f'<div class="fb-proof">{pieces.line(facts)}</div>') if facts else ""
+
+
+def _fact(name: str, said: str) -> str:
+    return f'<span class="fb-muted">{pieces.text(name)}</span> <span class="fb-mono">{pieces.text(_cut(said))}</span>'
 
 
 def _said(value: object) -> str:

@@ -9,13 +9,14 @@ from typing import NoReturn
 
 import streamlit as st
 
-from analyzer.pages import words
+from analyzer.pages import opened, words
 from analyzer.pages.options import Options, parse
 
 FOLDER = Path(__file__).parent
 OVERVIEW, RUNS, RUN, ALERTS, REVIEWS = (
     FOLDER / f"{name}.py" for name in ("overview", "runs", "run", "alerts", "reviews")
 )
+COMPARE, POLICY, IMPORT = (FOLDER / f"{name}.py" for name in ("compare", "policy", "import_"))
 FAILURES, COST, TOOLS = (FOLDER / f"{name}.py" for name in ("failures", "cost", "tools"))
 
 
@@ -27,7 +28,13 @@ def begin() -> None:
 
 
 def options() -> Options:
-    """What this server was asked to open."""
+    """What this server was asked to open: on its command line, or since then on the page Import."""
+    imported = opened.instead().path
+    return Options(db=imported) if imported is not None and imported.exists() else started_on()
+
+
+def started_on() -> Options:
+    """What the command line asks for."""
     try:
         return parse(sys.argv[1:], os.environ)
     except SystemExit:

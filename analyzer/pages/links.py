@@ -10,8 +10,11 @@ from analyzer.pages import pieces
 
 
 def to(page: str, **asked: str | Sequence[str] | None) -> str:
-    """The address of a page with what it is asked for (`runs?agent=support`); what is None or empty is left out."""
-    known = {name: value for name, value in asked.items() if value}
+    """The address of a page with what it is asked for (`runs?agent=support`); what is None or has no values is left out.
+
+    An empty text asks for what is not known (`views.runs_wanted`).
+    """
+    known = {name: value for name, value in asked.items() if value is not None and (value == "" or len(value))}
     return f"{page}?{urlencode(known, doseq=True)}" if known else page
 
 

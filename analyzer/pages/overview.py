@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import streamlit as st
 
-from analyzer.findings import Severity
+from analyzer.findings import Severity, State
 from analyzer.pages import data, exports, fleet_pieces, layout, links, pieces, words
 from analyzer.pages.tables import run_table
 from analyzer.report import charts, charts_fleet
-from analyzer.views import failures, overview
+from analyzer.views import failures, overview, runs_wanted
 from analyzer.views import runs as views
 
 WORST_RUNS = 8
@@ -19,6 +21,7 @@ WORST_FINDINGS = 5
 WORST_AGENTS = 8
 DEPLOYS = 8
 NEWS = 12
+OUTCOMES_OPEN = 8
 
 shown = data.snapshot()
 report, totals = shown.report, shown.report.totals
@@ -90,12 +93,6 @@ st.html(
                 f"{words.count(int(shown.runs['failed_tool_calls'].sum()))} failed",
                 links.to("tools"),
             ),
-            links.tile(
-                "Tokens in",
-                words.count(totals.input_tokens),
-                f"{words.count(totals.output_tokens)} out",
-                links.to("cost"),
-            ),
         ]
     )
 )
@@ -107,7 +104,12 @@ with left:
     if shown.found.is_empty():
         st.caption("Nothing was found. Whether everything could be looked at stands below.")
     else:
-        st.altair_chart(charts_fleet.modes_over_time(failures.modes_over_time(shown.runs, shown.found), spend["start"]))
+        over_time = failures.modes_over_time(shown.runs, shown.found)
+        event: Any = st.altair_chart(
+            charts_fleet.modes_over_time(over_time, spend["start"]), on_select="rerun", key="modes over time"
+        )
+        if picked := event["selection"].get(charts_fleet.PICKED):
+            st.switch_page(layout.RUNS, query_params=runs_wanted.params_of(failures.runs_of(picked[0], over_time)))
 with right:
     st.header("Spend over time", anchor=False)
     if totals.cost_usd is None:
@@ -124,9 +126,7 @@ with left:
 with right:
     st.header("Worst agents", anchor=False)
     st.html(fleet_pieces.agents(agents.head(WORST_AGENTS)))
-    if agents.height > WORST_AGENTS:
-        st.caption(f"{agents.height:,} agents in all; the file has every one.")
-    exports.table(agents, "agents")
+    exports.table(agents, "agents", f"{agents.height:,} agents in all" if agents.height > WORST_AGENTS else "")
 
 st.header("New since the last deploy", anchor=False)
 deploys = overview.deploys(shown.runs, data.asked(shown, overview.versions))
@@ -166,12 +166,20 @@ if report.findings:
 left, right = st.columns(2, gap="large")
 with left:
     st.header("Findings by detector", anchor=False)
-    st.altair_chart(
-        charts.findings_by_mode(views.findings_by_mode(report.findings, [o.detector for o in report.outcomes]))
-    )
+    found_by = views.findings_by_mode(report.findings, [])
+    if found_by.is_empty():
+        st.caption("Nothing was found.")
+    else:
+        rows = found_by["detector"].n_unique()
+        st.altair_chart(charts.findings_by_mode(found_by).properties(height=charts_fleet.rows_height(rows)))
 with right:
     st.header("What the detectors could see", anchor=False)
-    st.html(pieces.outcomes(report.outcomes))
+    dim = [o for o in report.outcomes if o.state is not State.COMPLETE]
+    st.html(pieces.muted(f"{len(report.outcomes) - len(dim)} of {len(report.outcomes)} detectors saw everything."))
+    if dim:
+        few = len(dim) <= OUTCOMES_OPEN
+        with nullcontext() if few else st.expander("What the others could not see", icon=":material/visibility_off:"):
+            st.html(pieces.outcomes(dim))
 
 if report.issues:
     st.header("What could not be read, or had to be inferred", anchor=False)

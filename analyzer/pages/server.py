@@ -14,7 +14,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 SCRIPT: Final = Path(__file__).with_name("main.py")
-_HEAVY: Final = ("altair", "pandas", "analyzer.pages.data", "analyzer.pages.tables", "analyzer.report.charts")
+_HEAVY: Final = (
+    "altair",
+    "pandas",
+    "analyzer.pages.data",
+    "analyzer.pages.tables",
+    "analyzer.report.charts",
+    "analyzer.report.charts_fleet",
+)
 
 
 @asynccontextmanager

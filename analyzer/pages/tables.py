@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import polars as pl
@@ -17,8 +18,13 @@ _LONG: Final = ("model", "tool_calls", "failed_tool_calls", "peak_input_tokens")
 _TEXT_CHARS: Final = 80
 
 
-def run_table(runs: pl.DataFrame, key: str, *, short: bool = False) -> None:
-    """Rows of `views.runs.with_findings`; a click anywhere in a row leads to that run. `short`: fits a laptop's width."""
+def run_table(
+    runs: pl.DataFrame, key: str, *, short: bool = False, sort: Callable[[str], object] | None = None
+) -> None:
+    """Rows of `views.runs.with_findings`; a click anywhere in a row leads to that run. `short`: fits a laptop's width.
+
+    With `sort` a click on a column's head is told to it, by the column's name, and no longer sorts the rows shown.
+    """
     columns = _columns(runs)
     if not runs["stop_reason"].count():  # nothing here ran under a guard
         columns = columns.drop("stop_reason")
@@ -29,10 +35,13 @@ def run_table(runs: pl.DataFrame, key: str, *, short: bool = False) -> None:
         width="stretch",
         height="content",
         on_select="rerun",
-        selection_mode="single-cell",
+        selection_mode=("single-cell", "single-column") if sort else "single-cell",
         column_config=_CONFIG,
         placeholder=words.UNKNOWN,
     )
+    heads = event["selection"]["columns"]
+    if sort and heads:
+        sort(heads[0])
     cells = event["selection"]["cells"]
     if cells:
         row = cells[0][0]

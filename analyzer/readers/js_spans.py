@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from analyzer.readers.format import Format
 from analyzer.readers.lines import values
+from analyzer.readers.loose import listing
 from analyzer.readers.sink import Sink
 from analyzer.readers.streams import Stream
 from instrument.otlp import (
@@ -84,7 +85,7 @@ def _span(found: dict[str, Any]) -> Span | None:
         startTimeUnixNano=_nanoseconds(found.get("startTime")),
         endTimeUnixNano=_nanoseconds(found.get("endTime")),
         attributes=attributes(_map(found.get("attributes"))),
-        events=[_event(e) for e in found.get("events") or () if isinstance(e, dict)],
+        events=[_event(e) for e in listing(found.get("events")) if isinstance(e, dict)],
         status=_status(_map(found.get("status"))),
     )
 

@@ -84,7 +84,7 @@ _INFERRED: Final = {
     "other_events": "events that tell of no call (permissions, hooks, sessions and the like) were left out",
     "no_times": "events have no time, so their order is unknown",
     "no_session": "events name no session and no conversation: they were put into one run",
-    "traced_events": "events belong to spans: where those are read too, model calls are counted once, but tool calls twice",
+    "traced_events": "events belong to spans: where those are read too, each call is counted once",
 }
 
 

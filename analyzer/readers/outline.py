@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
-_TOKEN: Final = re.compile(rb'"((?:[^"\\]|\\.)*+)"\s*(:)?|([\[\]{}])')
+# A text that is cut off goes to the end of the head: to look for its end again from each quote in it would take for ever.
+_TOKEN: Final = re.compile(rb'"((?:[^"\\]|\\.)*+)(?:"\s*+(:)?)?|([\[\]{}])', re.DOTALL)
 _DEEPEST: Final = 6
 
 
+@lru_cache(maxsize=4)
 def outline(head: bytes) -> frozenset[str]:
     """The places of all keys, as `messages[].role` for the key `role` of objects in the list `messages`; at most six levels down.
 
-    Of JSON Lines the places in each line.
+    Of JSON Lines the places in each line. Several formats ask it of the same head, one after the other: the last few are remembered.
     """
     places: set[str] = set()
     open_ones: list[tuple[bool, str]] = []  # whether it is an object, and its place

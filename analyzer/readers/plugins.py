@@ -5,8 +5,10 @@ They are asked before our own, as whoever installs a reader wants it to be used.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from importlib import metadata
 from typing import Final
 
@@ -21,7 +23,7 @@ GROUP: Final = "flyball.readers"
 
 def third_party(sink: Sink) -> Iterator[Format]:
     """The formats of installed packages, by name; what is wrong with one becomes an issue."""
-    for entry in sorted(metadata.entry_points(group=GROUP), key=lambda e: e.name):
+    for entry in _entries(tuple(sys.path)):
         try:
             found = entry.load()
         except Exception as problem:  # noqa: BLE001 - code of others, which may raise anything
@@ -31,6 +33,12 @@ def third_party(sink: Sink) -> Iterator[Format]:
             yield _guarded(found, entry, sink)
         else:
             sink.add_issue(_broken(entry, entry.value, f"is no `Format` but {type(found).__name__}"))
+
+
+@lru_cache(maxsize=4)
+def _entries(_path: tuple[str, ...]) -> list[metadata.EntryPoint]:
+    """By name. Looking through all installed packages takes longer than reading a small file, so it is done once for each path."""
+    return sorted(metadata.entry_points(group=GROUP), key=lambda e: e.name)
 
 
 def _guarded(found: Format, entry: metadata.EntryPoint, sink: Sink) -> Format:

@@ -18,7 +18,7 @@ def as_csv(frame: pl.DataFrame) -> bytes:
     """
     listed = [c for c, kind in frame.schema.items() if isinstance(kind, pl.List)]
     flat = frame.with_columns(pl.col(c).list.eval(pl.element().cast(pl.String)).list.join(" ") for c in listed)
-    quiet = flat.with_columns(_harmless(pl.col(c)) for c, kind in flat.schema.items() if kind == pl.String)
+    quiet = flat.with_columns(_harmless(pl.col(c)).alias(c) for c, kind in flat.schema.items() if kind == pl.String)
     named = quiet.rename({c: f"'{c}" for c in quiet.columns if c.startswith(tuple(_ACTING))})
     return named.write_csv().encode()
 

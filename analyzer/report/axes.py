@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -9,6 +10,8 @@ import altair as alt
 import polars as pl
 
 _DAY_SECONDS: Final = 86_400
+_NAMED: Final = 3
+"""Numbers that a logarithmic axis should name at least."""
 LEGEND: Final = alt.Legend(title=None, orient="top", symbolType="square", symbolSize=80, symbolStrokeWidth=0)
 
 
@@ -25,6 +28,17 @@ def whole_numbers(most: int) -> alt.Axis:
 def money() -> alt.Axis:
     """An axis of US dollars."""
     return alt.Axis(format="$,.3~f", tickCount=5)
+
+
+def logarithmic(low: float, high: float, **more: Any) -> alt.Axis:
+    """A logarithmic axis from `low` to `high` (both above 0) that names powers of ten, and numbers between them where those are too few."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    values: list[float] = []
+    for steps in ((1,), (1, 2, 5), range(1, 10)):
+        values = [value for p in powers for s in steps if low <= (value := float(f"{s}e{p}")) <= high]
+        if len(values) >= _NAMED:
+            break
+    return alt.Axis(values=values, labelOverlap=True, **more)
 
 
 def usd(field: str, title: str = "US dollars") -> alt.Tooltip:

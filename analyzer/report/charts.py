@@ -11,6 +11,8 @@ from typing import Any, Final
 import altair as alt
 import polars as pl
 
+from analyzer.report import axes
+
 SEVERITY_COLORS: Final = {"error": "#d64550", "warning": "#e0a030", "info": "#7c93b2"}
 KIND_COLORS: Final = {
     "model": "#5b85d6", "tool": "#3fa68c", "other": "#98a2ae", "agent": "#9b8bd0", "failed": SEVERITY_COLORS["error"],
@@ -30,7 +32,6 @@ _PLOT_PIXELS: Final = 150
 _ROW_PIXELS: Final = 17
 _LABEL_CHARS: Final = 34
 _DENSITY_HEIGHT: Final = 120
-_DAY_SECONDS: Final = 86_400
 _LEGEND: Final = alt.Legend(title=None, orient="top", symbolType="square", symbolSize=80, symbolStrokeWidth=0)
 _SECONDS: Final = (("min", 60.0, 180.0), ("h", 3_600.0, 3 * 3_600.0), ("d", 86_400.0, 3 * 86_400.0))
 
@@ -42,7 +43,7 @@ def findings_by_mode(frame: pl.DataFrame) -> alt.Chart:
         alt.Chart(frame)
         .mark_bar(height=16, cornerRadiusEnd=2)
         .encode(
-            x=alt.X("findings:Q", title="findings", axis=_whole_numbers(_stacked(frame, "detector"))),
+            x=alt.X("findings:Q", title="findings", axis=axes.whole_numbers(_stacked(frame, "detector"))),
             y=alt.Y("detector:N", title=None, sort="-x", axis=names),
             color=_severity_color(),
             order=alt.Order("severity_rank:Q"),
@@ -62,15 +63,15 @@ def findings_over_time(frame: pl.DataFrame, starts: pl.Series) -> alt.Chart:
     quiet = pl.DataFrame({"start": starts}).join(frame.select("bucket_seconds").head(1), how="cross")
     rows = pl.concat([frame, quiet.with_columns(severity=pl.lit("info"), findings=0)], how="diagonal_relaxed")
     chart: alt.Chart = (
-        alt.Chart(_with_end(rows))
-        .transform_stack(stack="findings", as_=["low", "high"], groupby=["start"], sort=_by("severity"))
+        alt.Chart(axes.with_end(rows))
+        .transform_stack(stack="findings", as_=["low", "high"], groupby=["start"], sort=axes.by("severity"))
         .mark_rect()
         .encode(
-            **_over_time(frame),
-            y=alt.Y("low:Q", title="findings", axis=_whole_numbers(_stacked(frame, "start"))),
+            **axes.over_time(frame),
+            y=alt.Y("low:Q", title="findings", axis=axes.whole_numbers(_stacked(frame, "start"))),
             y2="high:Q",
             color=_severity_color(),
-            tooltip=[_when(), alt.Tooltip("severity:N"), alt.Tooltip("findings:Q", format=",")],
+            tooltip=[axes.when(), alt.Tooltip("severity:N"), alt.Tooltip("findings:Q", format=",")],
         )
         .properties(height=HEIGHT)
     )
@@ -80,20 +81,20 @@ def findings_over_time(frame: pl.DataFrame, starts: pl.Series) -> alt.Chart:
 def spend_over_time(frame: pl.DataFrame) -> alt.Chart:
     """Columns of US dollars by `start`: `useful_usd`, and `wasted_usd` on top."""
     long = (
-        _with_end(frame)
+        axes.with_end(frame)
         .unpivot(["useful_usd", "wasted_usd"], index=["start", "end", "runs"], variable_name="part", value_name="usd")
         .with_columns(pl.col("part").str.strip_suffix("_usd"))
     )
     chart: alt.Chart = (
         alt.Chart(long)
-        .transform_stack(stack="usd", as_=["low", "high"], groupby=["start"], sort=_by("part"))
+        .transform_stack(stack="usd", as_=["low", "high"], groupby=["start"], sort=axes.by("part"))
         .mark_rect()
         .encode(
-            **_over_time(frame),
+            **axes.over_time(frame),
             y=alt.Y("low:Q", title="US dollars", axis=_money()),
             y2="high:Q",
             color=_scaled("part", MONEY_COLORS),
-            tooltip=[_when(), alt.Tooltip("part:N"), _usd("usd:Q"), alt.Tooltip("runs:Q", format=",")],
+            tooltip=[axes.when(), alt.Tooltip("part:N"), _usd("usd:Q"), alt.Tooltip("runs:Q", format=",")],
         )
         .properties(height=HEIGHT)
     )
@@ -236,7 +237,7 @@ _TURN_TOOLTIP: Final = (
 )
 
 
-def _turn_bars(rows: pl.DataFrame, frame: pl.DataFrame, **mark: Any) -> alt.Chart:
+def _turn_bars(rows: pl.DataFrame, frame: pl.DataFrame, spacing: int = 1, **mark: Any) -> alt.Chart:
     """Bars of `rows` over the turns of `frame`, each as wide as the turns it stands for."""
     first, last = int(_lowest(frame, "turn")), int(_largest(frame, "last_turn"))
     axis = alt.Axis(grid=False, format="d", tickMinStep=1, tickCount=min(12, last - first + 1))
@@ -244,7 +245,7 @@ def _turn_bars(rows: pl.DataFrame, frame: pl.DataFrame, **mark: Any) -> alt.Char
     scale = alt.Scale(domain=[first - 0.5, last + 0.5], nice=False)
     x = alt.X("begin:Q", bin="binned", title="turn", axis=axis, scale=scale)
     spaced = alt.Chart(rows.with_columns(begin=pl.col("turn") - 0.5, end=pl.col("last_turn") + 0.5))
-    bars: alt.Chart = spaced.mark_bar(binSpacing=1 if frame.height <= 120 else 0, **mark).encode(x=x, x2="end:Q")
+    bars: alt.Chart = spaced.mark_bar(binSpacing=spacing if frame.height <= 120 else 0, **mark).encode(x=x, x2="end:Q")
     return bars
 
 
@@ -265,9 +266,17 @@ def _lanes(bands: pl.DataFrame) -> list[alt.Chart]:
             layers.append(
                 line.mark_rect(color=color).encode(x2="end:Q", y=alt.value(top), y2=alt.value(top + 4), tooltip=tooltip)
             )
-            name = alt.Chart(rows.head(1)).mark_text(align="left", baseline="top", fontSize=10, color=color, dy=6)
-            layers.append(name.encode(x="begin:Q", y=alt.value(top), text="detector:N"))
+        first = own.sort("begin").head(1)
+        # Past the middle it stands to the left of where it begins: to the right there may be no room.
+        past = _largest(first, "begin") > _largest(bands, "last_turn") / 2
+        name = alt.Chart(first).mark_text(align="right" if past else "left", baseline="top", fontSize=10, dy=6)
+        color = SEVERITY_COLORS[_worst(own)]
+        layers.append(name.encode(x="begin:Q", y=alt.value(top), text="detector:N", color=alt.value(color)))
     return layers
+
+
+def _worst(bands: pl.DataFrame) -> str:
+    return next(severity for severity in SEVERITY_COLORS if severity in bands["severity"])
 
 
 def _headroom(bands: pl.DataFrame) -> float:
@@ -314,40 +323,15 @@ def _usd(field: str) -> alt.Tooltip:
     return alt.Tooltip(field, title="US dollars", format="$,.5~f")
 
 
-def _with_end(frame: pl.DataFrame) -> pl.DataFrame:
-    # A little short of the next bucket: neighbouring columns stay apart.
-    width = pl.duration(milliseconds=pl.col("bucket_seconds").cast(pl.Int64) * 920)
-    return frame.with_columns(end=pl.col("start") + width).drop("bucket_seconds")
-
-
-def _over_time(frame: pl.DataFrame) -> dict[str, Any]:
-    days = frame.height > 0 and int(frame["bucket_seconds"][0]) >= _DAY_SECONDS
-    axis = alt.Axis(grid=False, labelOverlap=True, tickCount=6, format="%-d %b %Y" if days else "%-d %b %H:%M")
-    scale = alt.Scale(type="utc")
-    return {"x": alt.X("start:T", title="start of run, UTC", axis=axis, scale=scale), "x2": "end:T"}
-
-
 def _layered(*charts: alt.Chart, height: Any) -> alt.LayerChart:
     layered = alt.layer(*charts, height=height)
     assert isinstance(layered, alt.LayerChart)  # it would be a facet only if one of the charts were
     return layered
 
 
-def _by(field: str) -> list[alt.SortField]:
-    return [alt.SortField(field=field, order="ascending")]
-
-
-def _when() -> alt.Tooltip:
-    return alt.Tooltip("start:T", title="from (UTC)", format="%Y-%m-%d %H:%M")
-
-
 def _stacked(frame: pl.DataFrame, column: str) -> int:
     """The highest stack of `findings`."""
     return int(frame.group_by(column).agg(pl.col("findings").sum())["findings"].max() or 0)  # type: ignore[arg-type]
-
-
-def _whole_numbers(most: int) -> alt.Axis:
-    return alt.Axis(format="~s" if most >= 1_000 else "d", tickMinStep=1, tickCount=min(6, max(1, most)))
 
 
 def _severity_color() -> alt.Color:

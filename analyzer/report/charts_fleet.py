@@ -20,16 +20,19 @@ MODE_COLORS: Final = {
 }
 """Rose for errors, violet for loops, the blue of tokens, the green of tools, grey where nothing moves, gold for money."""
 POINT_COLORS: Final = {"outlier": SEVERITY_COLORS["warning"], "run": MONEY_COLORS["useful"]}
+PICKED: Final = "picked"
 _ROW_PIXELS: Final = 26
-_AROUND_PIXELS: Final = 80
-"""What axes and legend take beside the rows of a chart of rows."""
+_AXIS_PIXELS, _LEGEND_PIXELS = 80, 55
+"""What the axis below and the legend above take of the height of a chart of rows."""
 
 
 def modes_over_time(frame: pl.DataFrame, starts: pl.Series) -> alt.Chart:
     """Columns of `findings` by `start`, stacked by `mode`; `frame` from `views.failures.modes_over_time`.
 
-    `starts` are those of all stretches of time with runs: the axis shows them all, so quiet times are seen to be quiet.
+    `starts` are those of all stretches of time with runs: the axis shows them all, so quiet times are seen to be quiet. A click on a part
+    of a column picks its `since_ns` and `mode`, under the name `PICKED`.
     """
+    picked = alt.selection_point(name=PICKED, fields=["since_ns", "mode"])
     order = {mode: place for place, mode in enumerate(MODE_COLORS)}
     quiet = pl.DataFrame({"start": starts}).join(frame.select("bucket_seconds").head(1), how="cross")
     blank = quiet.with_columns(mode=pl.lit(next(iter(MODE_COLORS))), findings=0, runs=0)
@@ -46,6 +49,7 @@ def modes_over_time(frame: pl.DataFrame, starts: pl.Series) -> alt.Chart:
             y=alt.Y("low:Q", title="findings", axis=axes.whole_numbers(most)),
             y2="high:Q",
             color=axes.colored("mode", MODE_COLORS, _wide_legend()),
+            opacity=alt.condition(picked, alt.value(1.0), alt.value(0.35)),
             tooltip=[
                 axes.when(),
                 alt.Tooltip("mode:N", title="failure mode"),
@@ -53,6 +57,7 @@ def modes_over_time(frame: pl.DataFrame, starts: pl.Series) -> alt.Chart:
                 alt.Tooltip("runs:Q", title="in runs", format=","),
             ],
         )
+        .add_params(picked)
         .properties(height=HEIGHT)
     )
     return chart
@@ -80,7 +85,7 @@ def spend_by_group(frame: pl.DataFrame, name: str) -> alt.Chart:
                 _count("calls", "model calls"),
             ],
         )
-        .properties(height=_height(frame))
+        .properties(height=rows_height(frame.height, legend=False))
     )
     return chart
 
@@ -90,13 +95,14 @@ def spread(bands: pl.DataFrame, points: pl.DataFrame, name: str) -> alt.LayerCha
     the dearest one by one. Frames from `views.cost.spread`.
     """
     order = bands["group"].to_list()
+    low, high, dearest = _least(bands, "low"), _most(bands, "high"), _most(points, "cost_usd")
     y = alt.Y("group:N", title=None, sort=order, axis=axes.names())
     scale = alt.Scale(type="log", nice=False, padding=12)
     x = alt.X(
         "low:Q",
         title="US dollars per run (logarithmic)",
         scale=scale,
-        axis=alt.Axis(format="$,~r", tickCount=6, labelOverlap=True),
+        axis=axes.logarithmic(low, max(high, dearest), format="$,~r"),
     )
     about = [alt.Tooltip("group:N", title=name), _count("runs"), *(axes.usd(f"{c}:Q", t) for c, t in _BANDS)]
     wide = alt.Chart(bands).mark_bar(height=12, opacity=0.28, cornerRadius=2, color=LIMIT_COLOR)
@@ -116,7 +122,7 @@ def spread(bands: pl.DataFrame, points: pl.DataFrame, name: str) -> alt.LayerCha
                 alt.Tooltip("times:Q", title="times the median", format=",.3~r"),
             ],
         ),
-        height=_height(bands),
+        height=rows_height(bands.height),
     )
 
 
@@ -161,7 +167,7 @@ def cache(frame: pl.DataFrame, name: str) -> alt.Chart:
                 _count("tokens"),
             ],
         )
-        .properties(height=_height(frame))
+        .properties(height=rows_height(frame.height))
     )
     return chart
 
@@ -171,14 +177,13 @@ def latency(frame: pl.DataFrame) -> alt.LayerChart:
 
     `frame` from `views.tools.summaries`, tools with measured times above nothing only.
     """
-    slowest = float(frame["p95_seconds"].max() or 0)  # type: ignore[arg-type]  # a numeric column
-    unit, size = time_unit(slowest)
+    unit, size = time_unit(_most(frame, "p95_seconds"))
     rows = frame.select(
         "tool_name", "timed_calls", median=pl.col("median_seconds") / size, p95=pl.col("p95_seconds") / size
     )
     y = alt.Y("tool_name:N", title=None, sort=rows["tool_name"].to_list(), axis=axes.names())
     scale = alt.Scale(type="log", nice=False, padding=12)
-    axis = alt.Axis(format="~r", tickCount=6, labelOverlap=True)
+    axis = axes.logarithmic(_least(rows, "median"), _most(rows, "p95"), format="~r")
     x = alt.X(
         "median:Q", title=f"time of a call, {unit} (logarithmic): median and 95th percentile", scale=scale, axis=axis
     )
@@ -194,7 +199,7 @@ def latency(frame: pl.DataFrame) -> alt.LayerChart:
         line,
         dot.encode(x=x, y=y, tooltip=[*told, *times]),
         end.encode(x=alt.X("p95:Q", scale=scale), y=y, tooltip=[*told, *times]),
-        height=_height(rows),
+        height=rows_height(rows.height, legend=False),
     )
 
 
@@ -233,7 +238,7 @@ def calls_by_outcome(frame: pl.DataFrame) -> alt.Chart:
             order=alt.Order("place:Q"),
             tooltip=[alt.Tooltip("tool_name:N", title="tool"), "outcome:N", _count("calls")],
         )
-        .properties(height=_height(frame))
+        .properties(height=rows_height(frame.height))
     )
     return chart
 
@@ -242,8 +247,17 @@ def _count(field: str, title: str | None = None) -> alt.Tooltip:
     return alt.Tooltip(f"{field}:Q", title=title or field, format=",")
 
 
-def _height(frame: pl.DataFrame) -> int:
-    return max(1, frame.height) * _ROW_PIXELS + _AROUND_PIXELS
+def _most(frame: pl.DataFrame, column: str) -> float:
+    return float(frame[column].max() or 1)  # type: ignore[arg-type]  # a numeric column
+
+
+def _least(frame: pl.DataFrame, column: str) -> float:
+    return float(frame[column].min() or 1)  # type: ignore[arg-type]  # as above
+
+
+def rows_height(rows: int, *, legend: bool = True) -> int:
+    """Pixels of a chart of so many rows, axis and legend included: Streamlit fits the whole into it."""
+    return max(1, rows) * _ROW_PIXELS + _AXIS_PIXELS + (_LEGEND_PIXELS if legend else 0)
 
 
 def _layered(*charts: alt.Chart, height: Any) -> alt.LayerChart:

@@ -95,4 +95,5 @@ def _mended(value: Any) -> Any:
         return {_OLD_NAMES.get(k, _mended(k)): _mended(v) for k, v in value.items() if v is not None}
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**64:
         return str(value)
-    return value
+    # As the store reads it: 1.77e18 is a time.
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**63 else value

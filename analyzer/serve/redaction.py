@@ -37,17 +37,26 @@ class Redaction:
     _redactor: Redactor = field(default_factory=Redactor)
 
     def of(self, line: bytes) -> bytes:
-        """The line as it may be written. `line` is a document `{"resourceSpans": ...}` of well-formed spans."""
+        """The line as it may be written. `line` is a document `{"resourceSpans": ...}` of well-formed spans.
+
+        Raises ValueError where what is around the spans is of another shape, so that secrets in it would not be found; RecursionError.
+        """
         if self.mode == "full" and not _may_hold_secrets(line):
             return line
         document = orjson.loads(line)
+        try:
+            self._within(document)
+            return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+        except (AttributeError, TypeError) as e:  # the latter also where values are nested too deeply to be written
+            raise ValueError(f"a resource, scope or attribute is none ({e})") from None
+
+    def _within(self, document: Any) -> None:
         for resource in document["resourceSpans"]:
             self._clean(resource.get("resource"))
             for scope in resource.get("scopeSpans") or ():
                 self._clean(scope.get("scope"))
                 for span in scope.get("spans") or ():
                     self._full(span) if self.mode == "full" else self._reduced(span)
-        return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
 
     def _clean(self, holder: Any) -> int:
         """Takes secrets out of the attributes of a resource, scope, span, event or link. Returns how many."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import duckdb
 
+from analyzer.findings import GuardAction
 from analyzer.views.run import TURN
 from instrument import sameness
 
@@ -21,6 +22,9 @@ CHARS_AT_MOST: Final = 200_000
 """Where even whole texts are cut: a browser message stays small."""
 _PARSED_CHARS: Final = 2_000_000
 """A message longer than this is shown as its raw JSON, cut: parsing it only to throw most of it away is not worth it."""
+
+_LINE_CHARS: Final = 90
+"""JSON no longer than this stays on one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +257,28 @@ def _stored(text: str | None, all_chars: int | None) -> Text | None:
 def cut(text: str, chars: int) -> Text:
     """The first `chars` characters of a text."""
     return Text(text[:chars], max(0, len(text) - chars))
+
+
+def pretty(value: Text) -> Text:
+    """A text that is whole and a JSON object or list, laid out over lines where it is long; any other as it is."""
+    if value.left_out_chars or not value.shown.lstrip().startswith(("{", "[")):
+        return value
+    try:
+        parsed = json.loads(value.shown)
+        line = json.dumps(parsed, ensure_ascii=False)
+        return Text(line if len(line) <= _LINE_CHARS else json.dumps(parsed, ensure_ascii=False, indent=2))
+    except (ValueError, RecursionError):  # it only begins like JSON
+        return value
+
+
+def said_by_guard(text: str, actions: Iterable[GuardAction]) -> GuardAction | None:
+    """The guard's action whose words a message to the model repeats; None where it is a user's own.
+
+    A nudge is sent in the user's name, and begins with the reason that was recorded.
+    """
+    told = " ".join(text.split())
+    reasons = ((" ".join(a.reason.split()), a) for a in actions if a.reason and not a.observed)
+    return next((action for reason, action in reasons if reason and told.startswith(reason)), None)
 
 
 def _said(message: Row, chars: int, elsewhere: frozenset[str | int]) -> list[Said]:

@@ -7,11 +7,14 @@ from typing import Final
 import duckdb
 import polars as pl
 
+from analyzer.views.runs_wanted import Wanted, ns_of
+
 GROUPINGS: Final = {"Agent": "agent_name", "Model": "model", "User": "user_id", "Day": "day"}
 """What cost may be grouped by -> the column that says so."""
 POINTS_EACH: Final = 40
 """Runs of a group that are shown one by one: its dearest."""
 GROUPS_SHOWN: Final = 12
+_DAY_NS: Final = 86_400 * 10**9
 
 _SPENT: Final = """
 SELECT run_key, coalesce(response_model, request_model) AS model,
@@ -49,6 +52,30 @@ def sources(con: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     """
     frame: pl.DataFrame = con.sql(_SOURCES).pl()
     return frame
+
+
+def together(spent: pl.DataFrame) -> dict[str, float | None]:
+    """Sums over `spent`: `cache_read_tokens`, `cache_write_tokens`, `measured_input_tokens`, `measured_calls` (null: no call tells), and
+    `median_run_usd` of the runs that have a price.
+    """
+    per_run = spent.group_by("run_key").agg(_sum("cost_usd"))
+    sums = spent.select(
+        *map(_sum, ("cache_read_tokens", "cache_write_tokens", "measured_input_tokens")), pl.col("measured_calls").sum()
+    )
+    return {**sums.row(0, named=True), "median_run_usd": per_run.select(pl.col("cost_usd").median()).item()}
+
+
+def cache_in_words(sums: dict[str, float | None]) -> str:
+    """What the cache did, in a sentence; `sums` from `together`."""
+    read, written, whole = (sums[c] for c in ("cache_read_tokens", "cache_write_tokens", "measured_input_tokens"))
+    if not whole:
+        return "No model call says how much of its input was read from the cache."
+    share = f"{(read or 0) / whole:.0%} of the input was read from the cache"
+    if written is None:
+        return f"{share}; how much was written to it was not recorded."
+    if not written:
+        return f"{share}; nothing was written to it."
+    return f"{share}; each token written to it was read {(read or 0) / written:,.1f} times. Below once, writing cost more than it saved."
 
 
 def with_day(runs: pl.DataFrame) -> pl.DataFrame:
@@ -96,6 +123,17 @@ def by_group(spent: pl.DataFrame, runs: pl.DataFrame, by: str) -> pl.DataFrame:
     if by == "day":
         return grouped.sort("group", nulls_last=True)
     return grouped.sort("cost_usd", "calls", "group", descending=[True, True, False], nulls_last=True)
+
+
+def runs_of(by: str, group: str | None) -> Wanted:
+    """The runs of one group (`by` is a value of `GROUPINGS`); None: those of which it is not known (of an unknown day: all)."""
+    if by == "day":
+        since_ns = ns_of(group) if group else None
+        return Wanted(since_ns=since_ns, until_ns=since_ns + _DAY_NS if since_ns is not None else None)
+    named = (group or "",)
+    return (
+        Wanted(agents=named) if by == "agent_name" else Wanted(models=named) if by == "model" else Wanted(users=named)
+    )
 
 
 def largest(groups: pl.DataFrame, shown: int = GROUPS_SHOWN) -> tuple[pl.DataFrame, int]:

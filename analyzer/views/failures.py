@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
 from analyzer.detectors import DETECTORS
 from analyzer.findings import Finding
+from analyzer.views import runs_wanted
 from analyzer.views.runs import bucket_seconds
 
 MODES: Final = tuple(dict.fromkeys(d.failure_mode for d in DETECTORS.values()))
@@ -51,9 +52,9 @@ def _tool(finding: Finding) -> str | None:
 class Wanted:
     """Which findings to show; an empty field asks for all."""
 
-    detector: str = ""
+    modes: Sequence[str] = ()
     agents: Sequence[str] = ()
-    tool: str = ""
+    tools: Sequence[str] = ()
     severities: Sequence[str] = ()
     without: frozenset[str] = frozenset()
     """Fingerprints to leave out: those that are accepted."""
@@ -61,17 +62,21 @@ class Wanted:
 
 def matching(frame: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
     """The rows of `frame` (from `found`) that `wanted` asks for, in their order."""
-    conditions = [
-        pl.col(c).is_in(list(v)) for c, v in (("agent_name", wanted.agents), ("severity", wanted.severities)) if v
-    ]
-    conditions += [pl.col(c) == v for c, v in (("detector", wanted.detector), ("tool_name", wanted.tool)) if v]
+    fields = {
+        "mode": wanted.modes,
+        "agent_name": wanted.agents,
+        "tool_name": wanted.tools,
+        "severity": wanted.severities,
+    }
+    conditions = [pl.col(column).is_in(list(values)) for column, values in fields.items() if values]
     if wanted.without:
         conditions.append(~pl.col("fingerprint").is_in(list(wanted.without)))
     return frame.filter(conditions) if conditions else frame
 
 
 def modes_over_time(runs: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
-    """One row per stretch of time and failure mode: `start` (UTC), `bucket_seconds`, `mode`, `findings`, `runs`.
+    """One row per stretch of time and failure mode: `start` (UTC), `bucket_seconds`, `mode`, `findings`, `runs`, and
+    `since_ns`, the start as text (a browser rounds so large a number).
 
     The stretches are those of `views.runs.spend_over_time(runs)`, so that the two charts read side by side.
     """
@@ -79,7 +84,7 @@ def modes_over_time(runs: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
     return (
         frame.group_by(start=_start(size), mode="mode")
         .agg(findings=pl.len(), runs=pl.col("run_id").n_unique())
-        .with_columns(bucket_seconds=pl.lit(size))
+        .with_columns(bucket_seconds=pl.lit(size), since_ns=pl.col("start").dt.epoch("ns").cast(pl.String))
         .sort("start", "mode")
     )
 
@@ -147,7 +152,7 @@ def _trends(runs: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def affected(runs: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
-    """One row per agent with a finding in `frame`, the most runs first: `agent_name`, `findings`, `runs` with one, `of_runs`, `wasted_usd`."""
+    """One row per agent with a finding, the most runs first: `agent_name`, `findings`, `runs` with one, `of_runs`, `wasted_usd`."""
     largest = frame.group_by("agent_name", "run_id").agg(pl.col("wasted_usd").max())
     waste = largest.group_by("agent_name").agg(_sum("wasted_usd"))
     every = runs.group_by("agent_name").agg(of_runs=pl.len())
@@ -158,6 +163,14 @@ def affected(runs: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
         .join(waste, on="agent_name", how="left", nulls_equal=True)
         .sort("runs", "findings", "agent_name", descending=[True, True, False])
     )
+
+
+def runs_of(picked: Mapping[str, Any], over_time: pl.DataFrame) -> runs_wanted.Wanted:
+    """The runs that a column of the chart stands for: `picked` names its `since_ns` and `mode`, `over_time` is from `modes_over_time`."""
+    since_ns = int(picked["since_ns"])
+    detectors = tuple(slug for slug in DETECTORS if mode_of(slug) == picked["mode"])
+    until_ns = since_ns + int(over_time["bucket_seconds"][0]) * _NS
+    return runs_wanted.Wanted(since_ns=since_ns, until_ns=until_ns, detectors=detectors)
 
 
 def chosen(findings: Sequence[Finding], frame: pl.DataFrame) -> list[Finding]:

@@ -28,6 +28,7 @@ SELECT {TURN} AS turn, min(step) AS first_step, min(start_ns) AS start_ns, max(e
        max(cache_write_tokens) FILTER ({_MODEL}) AS cache_write_tokens,
        max(output_tokens) FILTER ({_MODEL}) AS output_tokens,
        sum(cost_usd) FILTER ({_MODEL}) AS cost_usd,
+       count(*) FILTER ({_MODEL} AND cost_usd IS NULL) AS unpriced_calls,
        count(*) FILTER (kind = 'tool' AND duplicate_of IS NULL) AS tool_calls,
        count(*) FILTER (kind = 'tool' AND duplicate_of IS NULL AND failed AND rejected IS DISTINCT FROM 'blocked') AS failed_tool_calls
 FROM spans s WHERE run_key = $run_key AND (NOT $lonely OR kind = 'tool')
@@ -66,6 +67,28 @@ def for_charts(frame: pl.DataFrame, findings: Iterable[Finding], points: int = T
         )
     )
     return merged.sort("turn").with_columns(severity=_severity()).drop("at", "rank")
+
+
+def costs(frame: pl.DataFrame, points: int = TURNS_SHOWN) -> pl.DataFrame:
+    """At most `points` rows of `turns()` for the cost chart: `turn`, `last_turn`, `cost_usd` (of these turns; null where no price
+    is known), `so_far_usd` (all known costs up to here) and `unpriced_calls`.
+    """
+    called = frame.filter(pl.col("turn") > 0)
+    group = max(1, -(-called.height // points))
+    known = pl.when(pl.col("cost_usd").count() > 0).then(pl.col("cost_usd").sum())
+    return (
+        called.with_row_index("at")
+        .group_by(pl.col("at") // group)
+        .agg(
+            pl.col("turn").min(),
+            last_turn=pl.col("turn").max(),
+            cost_usd=known,
+            unpriced_calls=pl.col("unpriced_calls").sum(),
+        )
+        .sort("turn")
+        .with_columns(so_far_usd=pl.col("cost_usd").fill_null(0).cum_sum())
+        .drop("at")
+    )
 
 
 def _marked(frame: pl.DataFrame, findings: Iterable[Finding]) -> pl.DataFrame:

@@ -1,9 +1,8 @@
-"""All runs of a store: one row per run, what the findings say about each, filtering, sorting, and sums over time."""
+"""All runs of a store: one row per run, what the findings say about each, sorting, and sums over time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import duckdb
@@ -79,44 +78,6 @@ def with_findings(runs: pl.DataFrame, findings: Iterable[Finding]) -> pl.DataFra
     return runs.join(grouped, on="run_id", how="left", maintain_order="left").with_columns(
         pl.col("findings").fill_null(0), pl.col("detectors").fill_null([])
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """Which runs to show; an empty field asks for all."""
-
-    agents: Sequence[str] = ()
-    models: Sequence[str] = ()
-    detectors: Sequence[str] = ()
-    """Runs with a finding of any of these."""
-    outcomes: Sequence[str] = ()
-    stops: Sequence[str] = ()
-    """Stop reasons of guarded runs."""
-    text: str = ""
-    """Part of the run id, the trace id or the user id."""
-
-    def __bool__(self) -> bool:
-        return bool(self.agents or self.models or self.detectors or self.outcomes or self.stops or self.text)
-
-
-def matching(runs: pl.DataFrame, wanted: Wanted) -> pl.DataFrame:
-    """The rows of `runs` (from `with_findings`) that `wanted` asks for, in their order."""
-    conditions = [
-        pl.col(column).is_in(list(values))
-        for column, values in (
-            ("agent_name", wanted.agents),
-            ("model", wanted.models),
-            ("outcome", wanted.outcomes),
-            ("stop_reason", wanted.stops),
-        )
-        if values
-    ]
-    if wanted.detectors:
-        conditions.append(pl.col("detectors").list.set_intersection(list(wanted.detectors)).list.len() > 0)
-    if wanted.text:
-        ids = [pl.col(c).str.contains(wanted.text, literal=True) for c in ("run_id", "trace_id", "user_id")]
-        conditions.append(pl.any_horizontal(ids))
-    return runs.filter(conditions) if conditions else runs
 
 
 SORTS: Final = {

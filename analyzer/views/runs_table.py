@@ -32,7 +32,15 @@ SORTS: Final = {
     "spans": ("spans",),
 }
 """What the list may be sorted by, as an address says it -> the columns that decide."""
-_NAMED: Final = {"agents": "agent_name", "models": "model", "users": "user_id", "outcomes": "outcome", "stops": "stop_reason"}
+NAMES_OFFERED: Final = 500
+"""In one filter; the browser does not like more."""
+_NAMED: Final = {
+    "agents": "agent_name",
+    "models": "model",
+    "users": "user_id",
+    "outcomes": "outcome",
+    "stops": "stop_reason",
+}
 _SUMS: Final = """
 SELECT count(*) AS runs, count(*) FILTER (findings > 0) AS with_findings, sum(findings)::BIGINT AS findings, sum(cost_usd) AS cost_usd,
        count(*) FILTER (cost_usd IS NULL) AS unknown_costs, sum(unpriced_calls)::BIGINT AS unpriced_calls,
@@ -80,6 +88,7 @@ class RunTable:
         self._con.execute("CREATE TABLE runs AS SELECT * FROM given")
         self._con.unregister("given")
         self._schema = runs.schema
+        self._names: dict[str, list[str]] = {}
 
     def page(
         self, wanted: Wanted, sort: str = WORST, *, descending: bool = True, offset: int = 0, limit: int = 50
@@ -105,17 +114,17 @@ class RunTable:
         """What they come to."""
         where, params = _conditions(wanted)
         row = self._ask(_SUMS.format(where=where), params).row(0, named=True)
-        return Sums(**{name: value if value is not None else _nothing(name) for name, value in row.items()})
+        filled: dict[str, Any] = {name: _nothing(name) if value is None else value for name, value in row.items()}
+        return Sums(**filled)
 
-    def names(self, column: str, limit: int = 500) -> list[str]:
-        """The commonest values of a text column of the runs; what is not known left out."""
+    def names(self, column: str) -> list[str]:
+        """The `NAMES_OFFERED` commonest values of a text column of the runs; what is not known left out."""
         if column not in self._schema:
             raise ValueError(column)
-        rows = self._ask(
-            f"SELECT {column} AS name, count(*) AS runs FROM runs WHERE {column} IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $limit",
-            {"limit": limit},
-        )
-        return rows["name"].to_list()
+        if column not in self._names:
+            sql = f"SELECT {column} AS name FROM runs WHERE {column} IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT $limit"
+            self._names[column] = self._ask(sql, {"limit": NAMES_OFFERED})["name"].to_list()
+        return self._names[column]
 
     def _ask(self, sql: str, params: dict[str, Any]) -> pl.DataFrame:
         with self._con.cursor() as cursor:
@@ -147,7 +156,9 @@ def _conditions(wanted: Wanted) -> tuple[str, dict[str, Any]]:
         parts.append("start_ns < $until")
         params["until"] = wanted.until_ns
     if wanted.text:
-        parts.append("(contains(run_id, $text) OR contains(trace_id, $text) OR coalesce(contains(user_id, $text), false))")
+        parts.append(
+            "(contains(run_id, $text) OR contains(trace_id, $text) OR coalesce(contains(user_id, $text), false))"
+        )
         params["text"] = wanted.text
     parts.extend(_costs(wanted, params))
     return " AND ".join(parts), params

@@ -13,6 +13,8 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
+from analyzer.views.runs import OUTCOMES
+
 _Value = TypeVar("_Value")
 
 NAMES: Final = {
@@ -24,11 +26,11 @@ NAMES: Final = {
     "stop": "stops",
 }
 """Names in an address that may stand several times -> fields of `Wanted`."""
-OUTCOMES: Final = ("ended", "failed", "unfinished")
 UNKNOWN: Final = "unknown"
 _NUMBERS: Final = re.compile(r"\d{1,19}")
 # Seconds, milliseconds, microseconds or nanoseconds since 1970, told apart by their size: any year from 1973 to 2286.
 _SCALES: Final = {10: 10**9, 13: 10**6, 16: 10**3, 19: 1}
+_LOST_PLUS: Final = re.compile(r"(?<=:\d\d) (\d\d:\d\d)$")
 _RANGE: Final = re.compile(r"(?P<low>[^-\s]*)(?P<dash>\s*-\s*)?(?P<high>[^-\s]*)")
 
 
@@ -112,7 +114,7 @@ def ns_of(text: str) -> int | None:
         return int(given) * scale if scale else None
     try:
         # In an address a plus sign stands for a space.
-        moment = datetime.fromisoformat(given.replace(" +", "+"))
+        moment = datetime.fromisoformat(_LOST_PLUS.sub(r"+\1", given))
     except ValueError:
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)

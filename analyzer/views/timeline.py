@@ -18,6 +18,8 @@ GAP_SECONDS: Final = 10.0
 _GAP_SHARE: Final = 0.05
 _GAP_LEAST_SECONDS: Final = 1.0
 _LABEL_CHARS: Final = 80
+SHORT_GAP_SHARE: Final = 0.03
+"""Of what was worked on a page: how long a gap is drawn there that is left out."""
 
 _FAMILY: Final = """
 WITH own AS MATERIALIZED (SELECT DISTINCT trace_id FROM spans WHERE run_key = $run_key),
@@ -45,8 +47,9 @@ class Timeline:
 
     rows: pl.DataFrame
     """One span a row, each below its parent and children in order of start: `position` (from 0), `depth`, `run_key`, `run_id`,
-    `step`, `turn`, `kind`, `span_id`, `label`, `start_seconds` and `end_seconds` since the run began (null: not recorded),
-    `self_seconds` (null: not known), `children`, `pending`, `inferred` (of its times), `failed`, `blocked`, `cost_usd`, `severity`."""
+    `parent_span_id`, `step`, `turn`, `kind`, `span_id`, `label`, `start_seconds` and `end_seconds` since the run began (null: not
+    recorded), `self_seconds` (null: not known), `children`, `pending`, `inferred` (of its times), `failed`, `blocked`, `cost_usd`,
+    `severity`."""
     gaps: pl.DataFrame
     """One silence a row: `start_seconds`, `end_seconds`; no model, tool or other span was at work."""
 
@@ -71,9 +74,7 @@ class Timeline:
         return int(found["position"][0]) if found.height else 0
 
 
-def timeline(
-    con: duckdb.DuckDBPyConnection, run_key: int, start_ns: int, findings: Iterable[Finding] = ()
-) -> Timeline:
+def timeline(con: duckdb.DuckDBPyConnection, run_key: int, start_ns: int, findings: Iterable[Finding] = ()) -> Timeline:
     """The spans of a run and of the runs below it; other reports of a call are left out, and what hangs below them moves up.
 
     `start_ns` is when the run began; `findings` (of this run) give `severity`. Costs time and memory by the number of spans.
@@ -173,7 +174,7 @@ def _nested(rows: pl.DataFrame) -> pl.DataFrame:
         {"at": depths.keys(), "depth": depths.values()}, schema={"at": pl.UInt32, "depth": pl.Int64}
     ).with_row_index("position")
     return order.join(rows, on="at", how="left", maintain_order="left").drop(
-        "at", "parent", "agent", "parent_span_id", "duplicate_of", "trace_id"
+        "at", "parent", "agent", "duplicate_of", "trace_id"
     )
 
 
@@ -211,7 +212,9 @@ def without_gaps(times: pl.Series, gaps: pl.DataFrame, kept_seconds: float) -> p
     return pl.Series(
         times.name,
         [
-            time if time is None or not at else _shifted(time, starts[at - 1], before[at - 1], removed[at - 1], kept_seconds)
+            time
+            if time is None or not at
+            else _shifted(time, starts[at - 1], before[at - 1], removed[at - 1], kept_seconds)
             for time, at in zip(times, index, strict=True)
         ],
         dtype=pl.Float64,
@@ -221,6 +224,51 @@ def without_gaps(times: pl.Series, gaps: pl.DataFrame, kept_seconds: float) -> p
 def _shifted(time: float, start: float, before: float, removed: float, kept: float) -> float:
     into = time - start
     return time - before - (min(removed, max(0.0, into - kept)))
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some rows of a timeline on an axis of their own."""
+
+    rows: pl.DataFrame
+    """As `Timeline.rows`; where `shortened`, with times on the axis that leaves gaps out. `seconds` is the true duration."""
+    gaps: pl.DataFrame
+    """Gaps on this page: `start_seconds`, `end_seconds` on its axis, `seconds` as long as they were."""
+    low: float
+    high: float
+    """Where the axis begins and ends, seconds."""
+    shortened: bool
+    """Gaps are drawn shorter than they were."""
+
+
+def page(whole: Timeline, offset: int, limit: int, *, shorten: bool = False) -> Page:
+    """`limit` rows from `offset` on. The axis holds the spans without children; others reach beyond it where they are longer.
+
+    `shorten` draws each gap on the page as `SHORT_GAP_SHARE` of what was worked on it.
+    """
+    rows = whole.rows.slice(offset, limit).with_columns(seconds=pl.col("end_seconds") - pl.col("start_seconds"))
+    low, high = _edges(rows)
+    gaps = whole.gaps.filter(pl.col("end_seconds") > low, pl.col("start_seconds") < high).with_columns(
+        seconds=pl.col("end_seconds") - pl.col("start_seconds")
+    )
+    if not shorten or gaps.is_empty():
+        return Page(rows, gaps, low, high, shortened=False)
+    worked = max(high - low - float(gaps["seconds"].sum()), 0.0)
+    kept = SHORT_GAP_SHARE * (worked or high - low)
+    ends = without_gaps(pl.Series([low, high]), gaps, kept)
+    rows, gaps = (
+        frame.with_columns(without_gaps(frame[name], gaps, kept) for name in ("start_seconds", "end_seconds"))
+        for frame in (rows, gaps)
+    )
+    return Page(rows, gaps, float(ends[0]), float(ends[1]), shortened=True)
+
+
+def _edges(rows: pl.DataFrame) -> tuple[float, float]:
+    """First start and last end of the spans without children; of all where there are none."""
+    inner = rows.filter(pl.col("children") == 0, pl.col("start_seconds").is_not_null())
+    shown = inner if inner.height else rows
+    low = float(shown["start_seconds"].min() or 0)  # type: ignore[arg-type]  # a numeric column
+    return low, max(_most(shown["end_seconds"]), _most(shown["start_seconds"]), low)
 
 
 def _most(column: pl.Series) -> float:

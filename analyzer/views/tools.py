@@ -76,22 +76,15 @@ def summaries(con: duckdb.DuckDBPyConnection) -> pl.DataFrame:
 
 def trends(con: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     """One row is one tool: `tool_name` and `error_trend`, its error share (0..1) in each of at most `SPARK_COLUMNS` equal stretches of time
-    from the first to the last tool call of the store; null where it was not called.
+    from the first to the last tool call of the store; stretches in which it was not called are left out.
     """
     ((first, last),) = con.execute(f"SELECT min(start_ns), max(start_ns) FROM spans WHERE {_CALLS}").fetchall()
     if first is None:
         return pl.DataFrame(schema={"tool_name": pl.String, "error_trend": pl.List(pl.Float64)})
     size = max(1, -(-(last - first + 1) // SPARK_COLUMNS))
-    places = (last - first) // size + 1
-    counts = con.sql(_TREND, params={"first": first, "size": size}).pl()
-    every = counts.select(pl.col("tool_name").unique()).join(
-        pl.DataFrame({"place": range(places)}, schema={"place": pl.Int64}), how="cross"
-    )
+    counts: pl.DataFrame = con.sql(_TREND, params={"first": first, "size": size}).pl()
     return (
-        every.join(
-            counts.with_columns(pl.col("place").cast(pl.Int64)), on=["tool_name", "place"], how="left", nulls_equal=True
-        )
-        .sort("tool_name", "place")
+        counts.sort("tool_name", "place")
         .group_by("tool_name", maintain_order=True)
         .agg(error_trend=pl.col("failed_calls") / pl.col("calls"))
     )
@@ -111,3 +104,41 @@ def failed_calls(con: duckdb.DuckDBPyConnection, tool: str | None) -> pl.DataFra
     """
     frame: pl.DataFrame = con.sql(_FAILED_CALLS, params={"tool": tool}).pl()
     return frame
+
+
+def with_findings(tools: pl.DataFrame, trends: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """`tools` (from `summaries`) with `error_trend` (from `trends`) and `findings`: how many name the tool (`views.failures.found`)."""
+    named = found.group_by("tool_name").agg(findings=pl.len())
+    return (
+        tools.join(trends, on="tool_name", how="left", nulls_equal=True, maintain_order="left")
+        .join(named, on="tool_name", how="left", maintain_order="left")
+        .with_columns(pl.col("findings").fill_null(0))
+    )
+
+
+def together(tools: pl.DataFrame) -> dict[str, int]:
+    """Sums over `tools`, with `unjudged_calls`: those that ran and of which nobody knows how they ended."""
+    counts = [c for c in tools.columns if c.endswith("calls")]
+    sums = tools.select(pl.col(counts).sum()).row(0, named=True)
+    return {**sums, "unjudged_calls": sums["calls"] - sums["judged_calls"] - sums["blocked_calls"]}
+
+
+def in_ms(tools: pl.DataFrame) -> pl.DataFrame:
+    """`tools` with `median_ms` and `p95_ms`, to a hundredth."""
+    return tools.with_columns(
+        median_ms=(pl.col("median_seconds") * 1_000).round(2), p95_ms=(pl.col("p95_seconds") * 1_000).round(2)
+    )
+
+
+def worst(tools: pl.DataFrame) -> str | None:
+    """The named tool with the most failed calls; None where none failed."""
+    failing = tools.filter(pl.col("failed_calls") > 0, pl.col("tool_name").is_not_null())
+    if failing.is_empty():
+        return None
+    return str(failing.sort("failed_calls", "tool_name", descending=[True, False])["tool_name"][0])
+
+
+def newest(calls: pl.DataFrame) -> pl.DataFrame:
+    """`calls` (from `failed_calls`) as a table shows them: `start` (UTC), `agent_name`, `failure`, `said`, `seconds`, `rejected`."""
+    start = pl.from_epoch("start_ns", time_unit="ns").dt.cast_time_unit("ms").dt.replace_time_zone("UTC")
+    return calls.select(start.alias("start"), "agent_name", "failure", "said", "seconds", "rejected")

@@ -109,7 +109,7 @@ class Mutator:
             return value[:index] + [value[index]] * self._chance.choice((2, 2, 3, 40)) + value[index + 1 :]
         if how == 2:
             return value[::-1]
-        return value[: index + 1] + [self._part_of_another()] + value[index + 1 :]
+        return [*value[: index + 1], self._part_of_another(), *value[index + 1 :]]
 
     def _replaced(self, value: Any) -> Any:
         how = self._chance.random()

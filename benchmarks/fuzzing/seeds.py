@@ -26,6 +26,23 @@ _SEED_BYTES: Final = 6_000
 _LEVELS_OF_CUTTING: Final = ((8, 300), (4, 120), (3, 60), (2, 24))
 """Entries of each list and characters of each text that are kept, tried in this order until the seed is small."""
 
+_PYTHON_SPAN: Final[dict[str, Any]] = {
+    "name": "chat claude-sonnet-4-5",
+    "context": {"trace_id": f"0x{7:032x}", "span_id": f"0x{8:016x}", "trace_state": "[]"},
+    "kind": "SpanKind.CLIENT",
+    "parent_id": None,
+    "start_time": "2026-02-03T15:20:00.598000Z",
+    "end_time": "2026-02-03T15:20:05.000000Z",
+    "status": {"status_code": "ERROR", "description": "boom"},
+    "attributes": {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 5, "list": ["a", 1]},
+    "events": [
+        {"name": "exception", "timestamp": "2026-02-03T15:20:01.000000Z", "attributes": {"exception.type": "E"}}
+    ],
+    "links": [],
+    "resource": {"attributes": {"service.name": "bot"}, "schema_url": ""},
+}
+"""As `span.to_json()` of OpenTelemetry's SDK writes it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seed:
@@ -140,5 +157,6 @@ def _made() -> Iterator[Seed]:
     yield _of_text(orjson.dumps(document))
     for layout in (b"".join, with_varints, with_four_bytes):
         yield Seed("OTLP protobuf", layout([message(document), message(document)]))
+    yield _of_text(orjson.dumps([_PYTHON_SPAN, {**_PYTHON_SPAN, "parent_id": _PYTHON_SPAN["context"]["span_id"]}]))
     yield Seed("container", parquet([OURS, {**OURS, "span_id": "1" * 16}]))
     yield _of_text(orjson.dumps({**OURS, "events": "[]"}))

@@ -29,7 +29,7 @@ from instrument.store.load import Loader
 _BODY_BYTES = 1 << 20
 ANSWERS = (Malformed, TooLarge)
 """How `flyball serve` refuses a body."""
-_OF_SERVE = frozenset(("OTLP JSON", "OTLP protobuf", "OTLP log events", "container", "none"))
+_OF_SERVE = frozenset(("OTLP JSON", "OTLP protobuf", "log events of a coding agent", "container", "none"))
 """Seeds that are also sent to `flyball serve`, which takes no others."""
 
 

@@ -31,7 +31,7 @@ def outcome_of(attributes: Mapping[str, Any], *, failed: bool) -> str:
     error_type = attributes.get(semconv.ERROR_TYPE)
     if not failed and error_type is None:
         return "ok"
-    if error_type == "cancelled" or error_type == "CancelledError":
+    if error_type in ("cancelled", "CancelledError"):
         return "cancelled"
     return "timed_out" if isinstance(error_type, str) and _TIMED_OUT.search(error_type) else "error"
 
@@ -51,6 +51,7 @@ def count_of(value: Any) -> int | None:
 class Reported:
     """What one span says of a model call."""
 
+    scope: str
     model: Any
     response_id: Any
     input_tokens: int | None
@@ -62,19 +63,22 @@ class Reported:
         return self.input_tokens is not None or self.output_tokens is not None
 
     def same(self, other: Reported) -> bool:
-        """Whether a span around it and it report one call: nothing that both say is different, as `store.reconcile` has it."""
-        pairs = (
-            (self.model, other.model),
-            (self.response_id, other.response_id),
-            (self.input_tokens, other.input_tokens),
-            (self.output_tokens, other.output_tokens),
-        )
-        return all(a is None or b is None or a == b for a, b in pairs)
+        """Whether a span and the one around it report one call: the rule of `instrument.store.reconcile` for nested spans."""
+        if _differ(self.model, other.model) or _differ(self.response_id, other.response_id):
+            return False
+        if self.input_tokens is None or other.input_tokens is None:
+            return self.scope != other.scope
+        return (self.input_tokens, self.output_tokens) == (other.input_tokens, other.output_tokens)
 
 
-def reported(attributes: Mapping[str, Any]) -> Reported:
+def _differ(one: Any, other: Any) -> bool:
+    return one is not None and other is not None and one != other
+
+
+def reported(scope: str, attributes: Mapping[str, Any]) -> Reported:
     """Of the span of a model call."""
     return Reported(
+        scope,
         attributes.get(semconv.REQUEST_MODEL),
         attributes.get(semconv.RESPONSE_ID),
         count_of(attributes.get(semconv.INPUT_TOKENS)),

@@ -91,7 +91,7 @@ class Instruments:
             semconv.METRIC_LOST_SPANS, [lost], "{span}", "Spans that this process could not record."
         )
         self.agents, self.models, self.tools = Labels(), Labels(), Labels()
-        self.providers, self.addresses, self.errors = Labels(), Labels(), Labels()
+        self.providers, self.addresses, self.servers, self.errors = Labels(), Labels(), Labels(), Labels()
 
 
 _made: weakref.WeakKeyDictionary[MeterProvider, Instruments] = weakref.WeakKeyDictionary()

@@ -220,9 +220,9 @@ class GuardedRun:
         if sent is not None:
             self.broke(sent, error)
 
-    def model_called(self, recorded: Recorded) -> None:
-        """A decorated model is about to be called. Raises `RunStopped` where the run has used up what it may."""
-        self._models.asked(recorded, self._course.stop)
+    def model_called(self, given: Mapping[str, Any], recorded: Recorded) -> None:
+        """A decorated model is about to be called with these arguments. Raises `RunStopped` where the run has used up what it may."""
+        self._models.asked(recorded, given, self._course.stop)
 
     def heard(self, result: Any, error: BaseException | None, recorded: Recorded) -> None:
         """A decorated model has answered."""
@@ -255,6 +255,7 @@ class GuardedRun:
         Raises `CallRefused` where it must not, and `RunStopped` from the turn on that follows a stop.
         """
         with self.lock:
+            self._models.words.acted()
             call = self._course.waiting(name, arguments) or self._course.unasked(name, arguments)
             stop = self._course.stop or (self._limit() if not self.run.turns else None)
             if stop is not None and call.fact.turn > stop.turn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from instrument import genai_messages, semconv
@@ -15,6 +16,7 @@ from instrument.runner.money import ANYBODY
 from instrument.runner.services import Services
 from instrument.runner.stop import StopReason
 from instrument.runner.wants import Reserve, Settle
+from instrument.runner.words import Words
 
 if TYPE_CHECKING:
     from instrument.runner.manual import GuardedRun
@@ -29,9 +31,10 @@ class ModelCalls:
     def __init__(self, owner: GuardedRun, services: Services) -> None:
         self._owner, self._services = owner, services
         self._reserved: dict[int, Reservation] = {}
+        self.words = Words()
 
-    def asked(self, recorded: Recorded, stop: Intervention | None) -> None:
-        """One is about to be made. Raises `RunStopped` where the run has used up what it may."""
+    def asked(self, recorded: Recorded, given: Mapping[str, Any], stop: Intervention | None) -> None:
+        """One is about to be made, with `given` as its arguments. Raises `RunStopped` where the run has used up what it may."""
         run = self._owner.run
         found = stop or run.at_limit() or self._spent() or self._reserve(recorded)
         if found is not None:
@@ -42,6 +45,9 @@ class ModelCalls:
             recorded.refused(found.reason, "blocked")
             raise RunStopped(found.guard, found.reason)
         run.turns += 1
+        with self._owner.lock:
+            if self.words.new(given):
+                run.panel.heard()
 
     def heard(self, result: Any, error: BaseException | None, recorded: Recorded) -> None:
         """It has ended."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from instrument import billing
+from instrument import billing, tracing
 from instrument.billing import Worst
 from instrument.budget import Hold
 from instrument.errors import LedgerError
@@ -254,12 +254,15 @@ class Money:
         run.measure(Action.ASK, "review", f"A person was asked. {reason}", **facts)
         asked_at = run.clock()
         answer = yield Ask(question, review.timeout_seconds, review.on_timeout == "pause")
-        run.started_at += run.clock() - asked_at  # a person's time is not the run's
+        waited_seconds = run.clock() - asked_at
+        run.started_at += waited_seconds  # a person's time is not the run's
         if isinstance(answer, LedgerError):
             return Intervention(
                 StopReason.REVIEW_DENIED, Action.STOP, f"Nobody could be asked: {answer}", turn=run.turns, **facts
             )
         decision = answer.decision if answer.decision != "timed_out" else None
+        if (measuring := tracing.measuring()) is not None:
+            measuring.reviewed(run.name, decision, waited_seconds)
         if decision == "approved" or (decision is None and review.on_timeout == "approve"):
             run.budget.approve(usd, review.over_usd)
             return None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from instrument import sameness, semconv
+from instrument import sameness, semconv, tracing
 from instrument.billing import Usage
 from instrument.budget import Budget
 from instrument.call import Call as Recorded
@@ -80,6 +80,8 @@ class Run:
         self.actions: list[Intervention] = []
         self.stop: StopReason | None = None
         self.window = window_of(model, policy.context.windows) if model else None
+        if policy.context.windows and (measuring := tracing.measuring()) is not None:
+            measuring.know_windows(policy.context.windows)
         self.recorded: Recorded | None = None
         self.unsettled: Settle | None = None
         """What is left to do for a request that the caller left in the middle of."""
@@ -110,6 +112,8 @@ class Run:
     def act(self, intervention: Intervention, on: Recorded | None = None) -> Intervention:
         """Keeps and records an action, on the span of the call concerned, else on that of the run."""
         self.actions.append(intervention)
+        if (measuring := tracing.measuring()) is not None:
+            measuring.acted(self.name, intervention)
         recorded = on or self.recorded
         if recorded is not None:
             recorded.event(semconv.GUARD_EVENT, _attributes(intervention))

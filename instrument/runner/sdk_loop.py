@@ -23,6 +23,7 @@ from instrument.runner.result import RunResult
 from instrument.runner.reviewing import Reviewer
 from instrument.runner.toolbox import toolbox
 from instrument.runner.toolcall import ToolCall
+from instrument.tap import capture
 
 if TYPE_CHECKING:
     from anthropic import Anthropic, AsyncAnthropic
@@ -185,6 +186,9 @@ class _Asked:
 
     def _end(self, call: ToolCall, ran: Ran) -> Any:
         call.finish(ran.content, ran.text, error_type=ran.error_type if ran.is_error else None, temporary=ran.temporary)
+        if ran.timed_out and (span := trace.get_current_span()).is_recording():
+            # The SDK's span would say no more than that the tool failed.
+            capture(span.get_span_context().span_id, {semconv.ERROR_TYPE: ran.error_type})
         if ran.is_error:
             raise ToolError(call.text)
         return call.content

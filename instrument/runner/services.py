@@ -30,7 +30,7 @@ class Services:
     @property
     def client(self) -> Any:
         """The client to call: retries are the runner's, which holds money for each attempt; watched where something is recorded."""
-        provider = tracing.provider_in_use() if tracing.wants_content() else None
+        provider = tracing.provider_in_use() if tracing.wants_content() or tracing.measuring() else None
         if self._watched is None or self._watched[0] is not provider:
             from instrument.runner.guarding import unguarded
 

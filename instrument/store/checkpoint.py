@@ -169,7 +169,8 @@ def _transaction(con: DuckDBPyConnection, files: list[Path], offsets: dict[str, 
 
     budget, touched, later, done = _TRANSACTION_BYTES, 0, [], []
     con.execute("BEGIN")
-    with contextlib.ExitStack() as locks, Loader(con) as loader:
+    # What comes again was sent again, which is no issue of a recording, and which `flyball serve` counts itself.
+    with contextlib.ExitStack() as locks, Loader(con, tells_repeats=False) as loader:
         for file in files:
             if budget <= 0:
                 later.append(file)

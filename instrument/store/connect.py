@@ -12,6 +12,7 @@ import fcntl
 import os
 import random
 import re
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,9 @@ _OFFLINE: Final[dict[str, str | bool | int | float | list[str]]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
 }
-_READ: Final = {**_OFFLINE, "enable_external_access": "false"}
+_READ: Final = {**_OFFLINE, "enable_external_access": "false", "memory_limit": "1GB"}
+"""The rest of a process that judges ten million spans takes nearly as much again. What does not fit is written to disk for the time being,
+which needs no external access."""
 _HOLDER = re.compile(r"held in ([^\n]*?\(PID \d+\))")
 _FIRST_WAIT_SECONDS: Final = 0.004
 _LONGEST_WAIT_SECONDS: Final = 0.06
@@ -183,6 +186,9 @@ def _waits() -> Iterator[float]:
 
 def _open(path: Path, read_only: bool, deadline: float, timeout_seconds: float) -> duckdb.DuckDBPyConnection:
     config: dict[str, Any] = dict(_READ if read_only else _OFFLINE)
+    if read_only and not os.access(path.parent, os.W_OK):
+        # By default DuckDB's temporary files lie beside the database.
+        config["temp_directory"] = tempfile.gettempdir()
     for wait in _waits():
         try:
             return duckdb.connect(str(path), read_only=read_only, config=config)

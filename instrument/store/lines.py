@@ -122,7 +122,8 @@ def _mended(value: Any) -> Any:
         return [_mended(v) for v in value]
     if isinstance(value, dict):
         return {_camel(str(k)): _mended(v) for k, v in value.items() if v is not None}
-    return value
+    # Whole numbers that went through a producer's fractions: 1.77e18 is a time.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 _WIRE: Final = {f.encode_name for cls in (TracesData, Span, KeyValue, Scope) for f in msgspec.structs.fields(cls)} | {

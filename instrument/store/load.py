@@ -6,6 +6,7 @@ works out what needs the spans around a span: runs, order, duplicates, costs.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from instrument.store import schema
 from instrument.store.insert import insert, insert_new, write_issues
 from instrument.store.lines import decode_carefully, writable
 from instrument.store.reader import Batch, Reader
-from instrument.store.settle import Staged, settle
+from instrument.store.settle import Settled, Staged, settle
 
 __all__ = ["Loaded", "Loader", "decode_carefully", "write_issues"]
 
@@ -45,20 +46,30 @@ class Loader:
 
     The caller owns the transaction; `finish` may be followed by further loads with the same loader. With `in_parts` the transaction
     is committed and begun again after every settled part: DuckDB keeps what a transaction wrote, and what it read it from, so
-    that the memory of one long transaction grows with the file. Raises `duckdb.Error` where the database cannot be written;
+    that the memory of one long transaction grows with the file. Spans that were there before become an issue of each source, unless the
+    caller says so itself (`tells_repeats`). Raises `duckdb.Error` where the database cannot be written;
     what cannot be read becomes an issue instead.
     """
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, *, prices: Prices | None = None, in_parts: bool = False) -> None:
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        *,
+        prices: Prices | None = None,
+        in_parts: bool = False,
+        tells_repeats: bool = True,
+    ) -> None:
         self._con = con
-        self._in_parts = in_parts
+        self._in_parts, self._tells_repeats = in_parts, tells_repeats
         self._prices = prices or Prices()
         self._reader = Reader(con.execute("SELECT coalesce(max(span_key), -1) + 1 FROM spans").fetchall()[0][0])
         self._sources: dict[str, int] = {}
         self._issues: list[Issue] = []
         self._pool: ThreadPoolExecutor | None = None
-        self._writing: Future[int] | None = None
+        self._writing: Future[Settled] | None = None
         self._new = 0
+        self._again: Counter[int] = Counter()
+        """Spans whose ids came again, by the key of their source."""
         self._staged: list[Batch] = []
 
     def add_lines(self, data: bytes, source: str, first_line: int = 1) -> None:
@@ -83,10 +94,10 @@ class Loader:
         self._take_batches()
         self._settle()
         self._wait()
-        issues = self._issues + self._reader.take_issues()
+        issues = self._issues + self._reader.take_issues() + self._repeats()
         write_issues(self._con, issues)
         loaded = Loaded(self._new, self._reader.seen, len(issues))
-        self._new, self._reader.seen, self._issues = 0, 0, []
+        self._new, self._reader.seen, self._issues, self._again = 0, 0, [], Counter()
         return loaded
 
     def __enter__(self) -> Self:
@@ -106,6 +117,10 @@ class Loader:
             self._sources[name] = rows[0][0]
         return self._sources[name], name
 
+    def _repeats(self) -> list[Issue]:
+        names = {key: name for name, key in self._sources.items()} if self._tells_repeats else {}
+        return [_repeated(names[key], count) for key, count in self._again.items() if key in names]
+
     def _take_batches(self, *, beside: bool = False) -> None:
         """What the reader has ready goes to DuckDB; `beside`: while the caller goes on reading."""
         batches, self._reader.batches = self._reader.batches, []
@@ -122,7 +137,7 @@ class Loader:
             step = _settle_and_commit if self._in_parts and beside else settle
             self._do(beside, step, self._con, Staged(*together), self._prices)
 
-    def _do(self, beside: bool, step: Callable[..., int], *arguments: Any) -> None:
+    def _do(self, beside: bool, step: Callable[..., Settled], *arguments: Any) -> None:
         """Does `step` after the one before it."""
         self._wait()
         if beside:
@@ -132,12 +147,16 @@ class Loader:
                 return
             except RuntimeError:
                 pass  # the interpreter is ending and starts no thread any more: here and now, then
-        self._new += step(*arguments)
+        self._count(step(*arguments))
 
     def _wait(self) -> None:
         writing, self._writing = self._writing, None
         if writing is not None:
-            self._new += writing.result()
+            self._count(writing.result())
+
+    def _count(self, settled: Settled) -> None:
+        self._new += settled.new
+        self._again.update(settled.again)
 
     def _close(self) -> None:
         if self._pool is not None:
@@ -145,14 +164,22 @@ class Loader:
             self._pool = None
 
 
-def _settle_and_commit(con: duckdb.DuckDBPyConnection, staged: Staged, prices: Prices) -> int:
-    new = settle(con, staged, prices)
+def _settle_and_commit(con: duckdb.DuckDBPyConnection, staged: Staged, prices: Prices) -> Settled:
+    settled = settle(con, staged, prices)
     con.execute("COMMIT")
     con.execute("BEGIN")
-    return new
+    return settled
 
 
-def _write(con: duckdb.DuckDBPyConnection, batch: Batch) -> int:
+def _repeated(source: str, count: int) -> Issue:
+    message = "spans have the trace id and span id of others that were there before, and were left out"
+    remedy = (
+        "nothing to do where a file was given twice or sent again; else the ids are not unique, and spans are missing"
+    )
+    return Issue("repeated_ids", source, message, remedy, count=count, error=False)
+
+
+def _write(con: duckdb.DuckDBPyConnection, batch: Batch) -> Settled:
     """Writes what needs no settling. Brings no spans yet."""
     insert(con, schema.CONTENTS.name, batch.contents)
     insert(con, schema.GUARDED.name, batch.guarded)
@@ -160,4 +187,4 @@ def _write(con: duckdb.DuckDBPyConnection, batch: Batch) -> int:
     insert_new(con, schema.MESSAGES, batch.messages)
     insert_new(con, schema.TOOLSETS, batch.toolsets)
     insert_new(con, schema.ATTRIBUTES, batch.attribute_sets)
-    return 0
+    return Settled()

@@ -190,7 +190,7 @@ class Reader:
                 self.issues.append(_broken_lines(source, count - _ISSUE_LINES_SHOWN))
         self.issues += (_cut(source, count) for source, count in self._clipped.items())
         issues, self.issues, self._broken, self._clipped = self.issues, [], {}, {}
-        return issues
+        return [writable(issue)[0] for issue in issues]
 
     def _broken_line(self, source: str, number: int, problem: str) -> None:
         count = self._broken[source] = self._broken.get(source, 0) + 1

@@ -6,7 +6,10 @@ the one that stands for the call (`duplicate_of`), and that one takes from the o
 1. model spans of one trace with the same response id, unless one library gives it to one call after another;
 2. a model span below another: other library and the same or missing usage, or the same usage; same or missing model;
 3. model spans side by side (an instrumentor that does not make its span current), of different libraries, one within the time of the other;
-4. a tool span of one library below one of another library for the same tool.
+4. model spans anywhere in one trace (libraries that each build a tree of their own), of different libraries, with the same model, the same
+   usage and a moment in common;
+5. a tool span of one library below one of another library for the same tool;
+6. tool spans anywhere in one trace, of different libraries, with the same call id, or for the same tool at about the same time.
 
 A span that holds several calls (an instrumentor that retries) stands for none of them: it is a report of the last.
 """
@@ -69,7 +72,10 @@ def reconcile(con: duckdb.DuckDBPyConnection) -> None:
     _same_response(con)
     _nested_models(con)
     _side_by_side(con)
+    _at_one_time(con, "model", ("request_model", "input_tokens", "output_tokens"), "response_id", slack_ns=0)
     _nested_tools(con)
+    _same_tool_call(con)
+    _at_one_time(con, "tool", ("tool_name",), "tool_call_id", slack_ns=_LOGGED_LATE_NS)
     _mark(con)
 
 
@@ -150,6 +156,61 @@ def _side_by_side(con: duckdb.DuckDBPyConnection) -> None:
     )
 
 
+_LOGGED_LATE_NS: Final = 100_000_000
+"""So much later than its span an event of the same call may be written, and its times be taken from that."""
+
+
+def _at_one_time(con: duckdb.DuckDBPyConnection, kind: str, same: tuple[str, ...], id_: str, *, slack_ns: int) -> None:
+    """Calls of one trace that agree in all of `same`, of different libraries and not of two ids, with a moment in common, give or take
+    `slack_ns`. Among calls that go on at once the k-th report of one library is the k-th of the other: parallel calls stay several."""
+    known = " AND ".join(f"{c} IS NOT NULL" for c in same)
+    what = ", ".join(("trace_id", *same))
+    con.execute(
+        f"""
+        INSERT INTO same
+        WITH open AS MATERIALIZED (
+            SELECT row, {what}, {id_}, dialect, start_ns, end_ns, span_id, start_ns > {slack_ns} + max(end_ns) OVER (
+                PARTITION BY {what} ORDER BY start_ns, span_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+            ) AS after_all
+            FROM work WHERE kind = '{kind}' AND {known} AND start_ns IS NOT NULL AND end_ns IS NOT NULL
+                AND trace_id IN (SELECT trace_id FROM candidates WHERE kind = '{kind}')
+                AND row NOT IN (SELECT row FROM same) AND row NOT IN (SELECT stands FROM same)
+        ), together AS MATERIALIZED (
+            SELECT *, count(*) FILTER (after_all) OVER (PARTITION BY {what} ORDER BY start_ns, span_id) AS busy FROM open
+        ), numbered AS MATERIALIZED (
+            SELECT *, row_number() OVER (PARTITION BY {what}, busy, dialect ORDER BY start_ns, span_id) AS place FROM together
+        ), paired AS MATERIALIZED (
+            SELECT row, {id_} AS id, start_ns, end_ns, first_value(row) OVER best AS stands, first_value({id_}) OVER best AS stands_id,
+                first_value(start_ns) OVER best AS stands_start_ns, first_value(end_ns) OVER best AS stands_end_ns
+            FROM numbered WINDOW best AS (PARTITION BY {what}, busy, place ORDER BY {_RANK}, start_ns, span_id)
+        )
+        SELECT row, stands FROM paired WHERE row <> stands AND coalesce(id = stands_id, true)
+            AND start_ns <= stands_end_ns + {slack_ns} AND stands_start_ns <= end_ns + {slack_ns}
+        """
+    )
+
+
+def _same_tool_call(con: duckdb.DuckDBPyConnection) -> None:
+    """Tool spans with one call id, wherever they are. A library that tells of an id again has run the call again: the k-th of it is the
+    k-th of the others."""
+    con.execute(
+        f"""
+        INSERT INTO same
+        WITH numbered AS MATERIALIZED (
+            SELECT row, trace_id, tool_call_id, dialect, start_ns, span_id, tool_name,
+                row_number() OVER (PARTITION BY trace_id, tool_call_id, tool_name, dialect ORDER BY start_ns, span_id) AS place
+            FROM work WHERE kind = 'tool' AND tool_call_id IS NOT NULL AND trace_id IN (SELECT trace_id FROM candidates WHERE kind = 'tool')
+                AND row NOT IN (SELECT row FROM same)
+        )
+        SELECT row, stands FROM (
+            SELECT row, first_value(row) OVER (
+                PARTITION BY trace_id, tool_call_id, tool_name, place ORDER BY {_RANK}, start_ns, span_id
+            ) AS stands FROM numbered
+        ) WHERE row <> stands
+        """
+    )
+
+
 def _nested_tools(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(
         f"""
@@ -209,18 +270,23 @@ def _mark(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def _take_usage(con: duckdb.DuckDBPyConnection) -> None:
-    """The row that stands for a call gets the usage of the report that says most: whole before part, as billed, in most detail."""
+    """The row that stands for a call gets the usage of the report that says most: whole before part, as billed, in most detail. A cost
+    that one of them reports stands, whoever counted the tokens."""
     detail = " + ".join(f"CASE WHEN {c} IS NULL THEN 0 ELSE 1 END" for c in _COUNTERS)
+    billed = f"""arg_min(w.cost_usd, (w.usage_state, {_rank("w")}, w.row)) FILTER (w.price_source = 'reported' AND w.cost_usd IS NOT NULL)
+        OVER (PARTITION BY reports.stands)"""
     con.execute(
         f"""
-        UPDATE work SET {", ".join(f"{c} = best.{c}" for c in _USAGE)} FROM (
-            SELECT reports.stands, w.row AS from_row, {", ".join(f"w.{c}" for c in _USAGE)}
+        UPDATE work SET {", ".join(f"{c} = best.{c}" for c in (*_COUNTERS, "usage_state"))}, cost_usd = coalesce(billed, best.cost_usd),
+            price_source = CASE WHEN billed IS NULL THEN best.price_source ELSE 'reported' END
+        FROM (
+            SELECT reports.stands, {", ".join(f"w.{c}" for c in _USAGE)}, {billed} AS billed
             FROM (SELECT row, stands FROM same UNION SELECT stands, stands FROM same) AS reports JOIN work w ON w.row = reports.row
             WHERE w.kind = 'model'
             QUALIFY row_number() OVER (
                 PARTITION BY reports.stands
                 ORDER BY w.usage_state, w.price_source = 'reported' DESC, w.cost_usd IS NULL, {detail} DESC, {_rank("w")}, w.row
             ) = 1
-        ) AS best WHERE work.row = best.stands AND best.from_row <> best.stands
+        ) AS best WHERE work.row = best.stands
         """
     )

@@ -9,7 +9,8 @@ do are left out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Final
 
 import duckdb
@@ -43,10 +44,20 @@ class Staged:
         return Staged(spans, requests, self.responses)
 
 
-def settle(con: duckdb.DuckDBPyConnection, staged: Staged, prices: Prices) -> int:
-    """Writes what is staged into the store, settled. Returns how many spans are new."""
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What came of settling."""
+
+    new: int = 0
+    """Spans that are new in the store."""
+    again: Counter[int] = field(default_factory=Counter)
+    """Spans whose ids were there already and that were left out, by `source_key`."""
+
+
+def settle(con: duckdb.DuckDBPyConnection, staged: Staged, prices: Prices) -> Settled:
+    """Writes what is staged into the store, settled."""
     if not staged.spans.num_rows:
-        return 0
+        return Settled()
     con.register("stage", staged.spans)
     told = find_repeats(con, staged.spans)
     con.unregister("stage")
@@ -69,7 +80,16 @@ def settle(con: duckdb.DuckDBPyConnection, staged: Staged, prices: Prices) -> in
     con.unregister("flyball_work")
     for name in ("ancestors", "placed"):
         con.execute(f"DROP TABLE {name}")
-    return int(kept.spans.num_rows) - len(told.replaced)
+    return Settled(int(kept.spans.num_rows) - len(told.replaced), _left_out(staged.spans, told.aside))
+
+
+def _left_out(spans: pa.Table, aside: list[int]) -> Counter[int]:
+    """How many spans of each source were set aside, marks of starts not counted: their ends are there."""
+    if not aside:
+        return Counter()
+    ends = pc.invert(pc.fill_null(spans["pending"], False))
+    gone = pc.and_(ends, pc.is_in(spans["span_key"], pa.array(aside, pa.int64())))
+    return Counter(spans["source_key"].filter(gone).to_pylist())
 
 
 def _rows(con: duckdb.DuckDBPyConnection, spans: pa.Table, told: Told) -> pa.Table:
@@ -97,9 +117,9 @@ def _again(stored: pa.Table, replaced: list[int]) -> pa.Table:
     """Stored rows as if they were staged."""
     gone = pa.array(replaced, pa.int64())
     rows = stored.filter(pc.invert(pc.is_in(stored["span_key"], gone))).drop_columns(list(_WORKED_OUT))
-    for number, field in enumerate(rows.schema):
-        if pa.types.is_dictionary(field.type):
-            rows = rows.set_column(number, field.name, rows[field.name].cast(pa.string()))
+    for number, column in enumerate(rows.schema):
+        if pa.types.is_dictionary(column.type):
+            rows = rows.set_column(number, column.name, rows[column.name].cast(pa.string()))
     # What a span was stamped with stays; what was only fallen back to is worked out again.
     fallen_back = pc.or_kleene(
         pc.equal(rows["run_id"], rows["trace_id"]), pc.equal(rows["run_id"], rows["conversation_id"])

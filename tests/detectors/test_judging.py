@@ -1,8 +1,11 @@
 """What a judgement says beside its findings: outcomes, waste, totals, trust, order."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from analyzer.cases import MODEL, Case, agent_run, load, says, tool_call, turn
+from analyzer.cases import MODEL, Case, Turn, agent_run, load, says, tool_call, turn
 from analyzer.detectors import DETECTORS, UnknownDetector, chosen
 from analyzer.detectors.changes import Effect, effect_of_command, effect_of_name
 from analyzer.detectors.detector import LABELS, SAID
@@ -58,6 +61,19 @@ def test_an_empty_store_has_nothing_to_check() -> None:
     assert {o.state for o in report.outcomes} <= {State.NOTHING_TO_CHECK}
     assert report.totals.runs == 0
     assert report.totals.wasted_tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("slug", "script"),
+    [
+        ("truncated_response", [_SEARCH, turn(text="First of all", finish="max_tokens")]),
+        ("oversized_tool_result", [turn(tool_call("read_file", {}, "word " * 30_000)), says("A long file, that.")]),
+    ],
+)
+def test_where_tokens_decide_and_were_not_counted_a_detector_says_so(slug: str, script: list[Any]) -> None:
+    turns = [entry if isinstance(entry, Turn) else turn(entry) for entry in script]
+    assert _states(Case("counted", turns, []))[slug] is State.COMPLETE
+    assert _states(Case("not counted", [replace(t, measured=False) for t in turns], []))[slug] is State.PARTIAL
 
 
 def test_found_nothing_and_could_not_look_are_told_apart() -> None:

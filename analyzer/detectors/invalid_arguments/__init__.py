@@ -17,6 +17,8 @@ from instrument.policy import InvalidArguments, Policy
 _TOOL: Final = ("run_key", "tool_name")
 _REJECTED: Final = "coalesce(rejected = 'invalid_arguments', false)"
 
+_GUARDED: Final = "SELECT DISTINCT run_key FROM spans WHERE {span} AND span_key IN (SELECT span_key FROM guarded_runs)"
+
 
 def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     """One row is one run and one tool that was called with arguments that do not fit it."""
@@ -79,6 +81,21 @@ def judged(frames: Frames) -> pl.DataFrame:
             problem=pl.coalesce("problem", pl.when(pl.col("rejected") | said).then("error")),
         )
     )
+
+
+def refusable(frames: Frames) -> pl.DataFrame:
+    """One row is one tool call (`run_key`, `step`) that a live guard would have refused for its arguments, with the `problem`.
+
+    What was answered all the same did fit, whatever its schema says. In a guarded run the guard has judged: what it refused, and no more.
+    """
+    calls = judged(frames.reading(DETECTOR.reads))
+    if calls.is_empty():
+        return pl.DataFrame(schema={"run_key": pl.Int32, "step": pl.Int32, "problem": pl.String})
+    guarded = frames.ask(_GUARDED.format(span=frames.span))["run_key"]
+    counts = (
+        pl.when(pl.col("run_key").is_in(guarded.implode())).then("rejected").otherwise(pl.col("bad") & pl.col("lost"))
+    )
+    return calls.filter(counts).select("run_key", "step", pl.col("problem").fill_null("its arguments did not fit"))
 
 
 def severity(params: InvalidArguments) -> pl.Expr:

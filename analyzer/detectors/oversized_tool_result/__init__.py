@@ -116,11 +116,19 @@ def message(facts: Mapping[str, Any]) -> str:
 
 
 def sight(frames: Frames, policy: Policy) -> Sight:
-    """Tool calls whose result's length is known, if the window of any model is."""
-    calls = len(frames.tool_calls)
-    if windows(frames, policy).is_empty():
-        return Sight(calls, 0)
-    return Sight(calls, calls - int(frames.tool_calls["result_chars"].null_count()))
+    """Tool calls whose result's length is known, if the window of any model is. A long result in a run whose requests were not counted is
+    half seen: what it took is an estimate."""
+    calls, chars = frames.tool_calls, pl.col("result_chars")
+    smallest = windows(frames, policy)["window_tokens"].min()
+    if not isinstance(smallest, int):
+        return Sight(len(calls), 0)
+    uncounted = frames.rows("kind = 'model' AND input_tokens IS NULL AND NOT coalesce(failed, false)", [])["run_key"]
+    guessed = (chars >= policy.context.result_share * smallest * _DENSEST) & pl.col("run_key").is_in(
+        uncounted.unique().implode()
+    )
+    return Sight(
+        2 * len(calls), 2 * len(calls) - 2 * int(calls["result_chars"].null_count()) - len(calls.filter(guessed))
+    )
 
 
 DETECTOR = Detector(
@@ -152,6 +160,7 @@ DETECTOR = Detector(
     reads={"tool_calls": ("result_chars",)},
     message=message,
     sight=sight,
-    unseen="lengths of tool results were not recorded, or the model's window is not known (set `context.windows`)",
+    unseen="lengths of tool results were not recorded, the model's window is not known (set `context.windows`), or "
+    "requests were not counted, so that the size of long results is an estimate",
     find=find,
 )

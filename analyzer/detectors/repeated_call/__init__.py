@@ -133,7 +133,10 @@ DETECTOR = Detector(
     "like a loop until its answer changes. "
     "What changes the world is judged by the names of tools and by shell commands, so a tool that changes things "
     "under a harmless name (`apply_fix.py`) makes "
-    "the check after it look idle. Calls that merely wait (`sleep`) are left out. A cycle of two or more calls is not reported here. "
+    "the check after it look idle. Calls that merely wait (`sleep`) are left out. A new question of the user is a new reason to ask; "
+    "where each request "
+    "is one prompt put together anew, it counts as the same question as long as it says every word of the one before, numbers aside, and a "
+    "prompt that drops some looks like a new question. A cycle of two or more calls is not reported here. "
     "A run that a guard stopped is reported too: the loop was there, and what it cost until then.",
     advice="In the agent's loop, answer a repeated call with a note that its result will be the same, and refuse it after "
     "`loops.same_call_repeats` repeats. If the tool is a poll, let it wait inside the call.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from analyzer.cases import DIALECTS, Call, Case, Entry, Found, rejected_call, says, tool_call, turn, user
@@ -25,6 +26,17 @@ def _blocked(times: int) -> Call:
 def _poll(result: str) -> Call:
     return tool_call("build_status", {}, result)
 
+
+def _prompted(prompts: Sequence[str], call: Call = _SEARCH) -> list[Entry]:
+    """Requests that hold one message each, and `call` after every one of them."""
+    return [turn(call, prompt=prompt) for prompt in prompts]
+
+
+_TASK: Final = "Find out what our refund policy says."
+_STEP: Final = "\nThought: I shall search for it.\nAction: search(refund policy)\nObservation: no results"
+_CUSTOMERS: Final = ("Ada, who is angry", "Ben from Leeds", "our oldest client", "the school in Kiel", "a new shop")
+_PROMPTED: Final = frozenset({"gen_ai", "anthropic_sdk", "gen_ai_old", "openinference", "openllmetry"})
+"""Dialects that tell the words of a request, and of a tool also what no request repeats."""
 
 _SPANS: Final = frozenset(DIALECTS) - {"messages_only"}
 """Dialects with tool spans: only these say that a call was blocked."""
@@ -185,5 +197,45 @@ CASES: Final = (
         [*[tool_call("poke", {}, "x", ran=False)] * 6, _DONE],
         [],
         only=frozenset({"hashed"}),
+    ),
+    Case(
+        "a prompt to which each step is appended",
+        [*_prompted([_TASK + _STEP * n for n in range(5)]), _DONE],
+        [Found("repeated_call", turns=(1, 5))],
+        only=_PROMPTED,
+    ),
+    Case(
+        "a template into which the steps so far are filled",
+        [*_prompted([f"You have tools.\n{_TASK}\nStep {n} of 10.{_STEP * n}\nWhat is next?" for n in range(5)]), _DONE],
+        [Found("repeated_call", turns=(1, 5))],
+        only=_PROMPTED,
+    ),
+    Case(
+        "a template of which only the last steps are kept",
+        [*_prompted([f"{_TASK}{_STEP * min(n, 2)}\nThat was step {n}." for n in range(6)]), _DONE],
+        [Found("repeated_call", turns=(1, 6))],
+        only=_PROMPTED,
+    ),
+    Case(
+        "quiet: a template filled with one question after another",
+        [*_prompted([f"Look up what applies to this customer: {who}.\nUse the tools." for who in _CUSTOMERS]), _DONE],
+        [],
+        only=_PROMPTED,
+    ),
+    Case(
+        "quiet: questions about numbers, each of them answered",
+        [
+            entry
+            for n in range(5)
+            for entry in (
+                turn(_SEARCH, prompt=f"May order {4000 + 37 * n} be sent back?"),
+                turn(
+                    text=f"Nothing is said about order {4000 + 37 * n}.",
+                    prompt=f"May order {4000 + 37 * n} be sent back? no results",
+                ),
+            )
+        ],
+        [],
+        only=_PROMPTED,
     ),
 )

@@ -51,11 +51,11 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
 
 def troubled(frames: Frames, params: ToolErrors) -> pl.Series:
     """Runs in which so many attempts at one tool or model failed on the way."""
-    failed = frames.rows(
-        f"kind IN ('tool', 'model') AND {RAN} AND (failed OR retries > 0) AND ({TRANSPORT} OR retries > 0)",
-        [f"who: hash(kind, {_WHO})", "attempts: coalesce(retries, 0) + coalesce(failed, false)::INTEGER"],
-    )
-    often = failed.group_by("run_key", "who").agg(pl.col("attempts").sum())
+    columns = [f"who: hash(kind, {_WHO})", "attempts: coalesce(retries, 0) + coalesce(failed, false)::INTEGER"]
+    # Each by itself, because then the scan sieves out nearly all rows before it reads a text.
+    wheres = (f"failed AND ({TRANSPORT} OR retries > 0)", "retries > 0 AND failed IS DISTINCT FROM true")
+    tried = pl.concat([frames.rows(f"kind IN ('tool', 'model') AND {RAN} AND {where}", columns) for where in wheres])
+    often = tried.group_by("run_key", "who").agg(pl.col("attempts").sum())
     return often.filter(pl.col("attempts") >= params.storm_calls)["run_key"].unique()
 
 
@@ -100,13 +100,13 @@ def message(facts: Mapping[str, Any]) -> str:
 
 def sight(frames: Frames, _: Policy) -> Sight:
     """Calls of tools and models of which it is known when they were made, whether they failed, and if so why."""
-    unknown = (
-        "start_ns IS NULL OR (inferred_times = 'both' AND NOT inferred) OR (kind = 'model' AND failed IS NULL) "
-        f"OR (kind = 'tool' AND NOT coalesce(failed, false) AND result_key IS NULL) OR ({UNWORDED} AND NOT {TRANSPORT})"
-    )
-    unseen = frames.rows(f"kind IN ('tool', 'model') AND ({unknown})", [])
+    undated = "start_ns IS NULL OR (inferred_times = 'both' AND NOT inferred) OR (kind = 'model' AND failed IS NULL)"
+    # Each by itself, because then the scan sieves out nearly all rows before it reads a text.
+    wheres = (undated, f"failed AND {UNWORDED} AND NOT {TRANSPORT}")
+    silent = frames.tool_calls.filter(pl.col("result_key").is_null(), ~pl.col("failed").fill_null(False))
+    unseen = [frames.rows(f"kind IN ('tool', 'model') AND ({where})", []) for where in wheres]
     every = len(frames.tool_calls) + len(frames.model_calls)
-    return Sight(every, every - len(unseen))
+    return Sight(every, every - len(pl.concat(rows.select("run_key", "step") for rows in (silent, *unseen)).unique()))
 
 
 DETECTOR = Detector(
@@ -134,7 +134,7 @@ DETECTOR = Detector(
         "failure_kind": "The first error, with names and numbers left out.",
         "recovered": "Whether it worked later in the run.",
     },
-    reads={"tool_calls": (), "model_calls": ()},
+    reads={"tool_calls": ("failed", "result_key"), "model_calls": ()},
     message=message,
     sight=sight,
     unseen="times, outcomes or errors of calls were not recorded",

@@ -27,14 +27,14 @@ WHERE (near.run_key = own.run_key OR near.start_ns > own.since) AND (near.kind I
 ORDER BY ALL
 """
 _LASTING: Final = """
-SELECT run_key FROM spans WHERE kind IN ('model', 'tool') AND run_key BETWEEN {first} AND {last}
+SELECT run_key FROM spans WHERE kind <> 'agent' AND run_key BETWEEN {first} AND {last}
 GROUP BY run_key HAVING max(coalesce(end_ns, start_ns)) - min(start_ns) >= {least_ns} ORDER BY run_key
 """
 _FOREVER: Final = 2**63 - 1
 
 
 def lasting(frames: Frames, least_ns: int) -> pl.Series:
-    """Runs (`run_key`) whose calls lie so far apart that a gap of `least_ns` fits between them."""
+    """Runs (`run_key`) whose spans, but for agents', lie so far apart that a gap of `least_ns` fits between them."""
     keys = pl.concat([frames.model_calls["run_key"], frames.tool_calls["run_key"]])
     if keys.is_empty():
         return keys

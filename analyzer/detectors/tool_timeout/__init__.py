@@ -50,11 +50,12 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
         useless_turns=turn.filter(lost).unique().sort(),
         confidence=pl.when("pending").then(0.7).when("failure_inferred").then(0.75).otherwise(0.95).min(),
     )
+    lasting = (pl.col("lost_calls") > 0) & (pl.col("long_loss") | ~pl.col("recovered"))
     return with_recovery(frames, found).with_columns(
         limit_seconds=pl.lit(limit),
-        severity=pl.when((pl.col("lost_calls") > 0) & (pl.col("long_loss") | ~pl.col("recovered")))
-        .then(pl.lit("warning"))
-        .otherwise(pl.lit("info")),
+        severity=pl.when(lasting).then(pl.lit("warning")).otherwise(pl.lit("info")),
+        # What was right in the end may have had to take its time.
+        confidence=pl.when(lasting).then("confidence").otherwise(pl.min_horizontal("confidence", pl.lit(0.6))),
     )
 
 

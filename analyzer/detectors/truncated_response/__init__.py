@@ -39,7 +39,8 @@ def find(frames: Frames, _: Policy) -> pl.DataFrame:
         )
         .with_columns(
             severity=pl.when("continued").then(pl.lit("info")).otherwise(pl.lit("warning")),
-            confidence=pl.lit(0.95),
+            # Of unknown length, it may have been cut on purpose.
+            confidence=pl.when(pl.max_horizontal("output_tokens", "max_tokens").is_null()).then(0.7).otherwise(0.95),
         )
     )
 
@@ -85,8 +86,11 @@ def message(facts: Mapping[str, Any]) -> str:
 
 
 def sight(frames: Frames, _: Policy) -> Sight:
-    """Model calls that say why the model stopped, or that failed."""
-    silent = frames.rows("kind = 'model' AND finish_reason IS NULL AND NOT coalesce(failed, false)", [])
+    """Model calls that say why the model stopped, or that failed; of those that were cut, also at how many tokens: a few are on purpose."""
+    uncounted = f"({CUT}) AND output_tokens IS NULL AND coalesce(max_tokens > {_ON_PURPOSE_TOKENS}, true)"
+    silent = frames.rows(
+        f"kind = 'model' AND ((finish_reason IS NULL AND NOT coalesce(failed, false)) OR ({uncounted}))", []
+    )
     return Sight(len(frames.model_calls), len(frames.model_calls) - len(silent))
 
 
@@ -114,6 +118,6 @@ DETECTOR = Detector(
     reads={"model_calls": ()},
     message=message,
     sight=sight,
-    unseen="why the model stopped was not recorded",
+    unseen="why the model stopped, or after how many tokens, was not recorded",
     find=find,
 )
