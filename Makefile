@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo app test check lint docs samples bench accuracy endurance screenshots clean
+.PHONY: demo app test check lint docs samples bench accuracy endurance fuzz screenshots clean
 
 demo: .venv/installed
 	$(BIN)/flyball demo
@@ -37,6 +37,10 @@ endurance: .venv/installed-dev
 
 bench: .venv/installed-dev
 	$(BIN)/python -m benchmarks
+
+# A million mutated inputs through every reader, on one core for about half an hour, into docs/fuzzing.md. INPUTS=... for another number.
+fuzz: .venv/installed-dev
+	$(BIN)/python -m benchmarks.fuzz --write --inputs $(or $(INPUTS),1000000)
 
 # Precision and recall of every detector, into docs/accuracy.md and the detectors' pages.
 accuracy: .venv/installed-dev

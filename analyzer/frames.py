@@ -127,8 +127,17 @@ _COUNTED: Final = "duplicate_of IS NULL"
 class Frames:
     """Whole runs, `first_run` to `last_run` by number, as the views that detectors read."""
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, views: Views, first_run: int, last_run: int) -> None:
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        views: Views,
+        first_run: int,
+        last_run: int,
+        of_store: dict[str, pl.DataFrame] | None = None,
+    ) -> None:
         self._con = con
+        self._of_store = {} if of_store is None else of_store
+        """What is the same for every partition of the store, and read for the first that asks."""
         self._views = views
         self.span = f"run_key BETWEEN {first_run} AND {last_run}"
         """These runs, as a condition in SQL over `spans`."""
@@ -268,10 +277,12 @@ class Frames:
             "run_key", "step", arguments=pl.coalesce("arguments", "requested")
         )
 
-    @cached_property
+    @property
     def _requests(self) -> pl.DataFrame:
         """One row is one request for a tool call that tells its arguments: the row it lies in, by a hash of what names the call."""
-        return self.ask(_REQUESTS)
+        if "requests" not in self._of_store:
+            self._of_store["requests"] = self.ask(_REQUESTS)
+        return self._of_store["requests"]
 
     def once(self, what: str, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
         """What `make` gives, made for the first who asks."""
@@ -337,13 +348,14 @@ def partitions(con: duckdb.DuckDBPyConnection, views: Views, spans: int = PARTIT
     if total <= spans:
         yield Frames(con, views, first, last)
         return
+    of_store: dict[str, pl.DataFrame] = {}
     cuts = con.execute(
         "SELECT min(run_key), max(run_key) FROM (SELECT run_key, sum(n) OVER (ORDER BY run_key) // ? AS part FROM "
         "(SELECT run_key, count(*) AS n FROM spans GROUP BY run_key)) GROUP BY part ORDER BY 1",
         [spans],
     )
     for first, last in cuts.fetchall():
-        yield Frames(con, views, first, last)
+        yield Frames(con, views, first, last, of_store)
 
 
 def columns_of(readers: Iterable[Mapping[str, Iterable[str]]]) -> Views:

@@ -1,10 +1,10 @@
 """What importing costs, as ratios measured in one run. Usage: python -m benchmarks.importing [megabytes] [rounds]
 
-Three formats, each read by `analyzer.readers.load` as `flyball load` does, into a new file: OTLP JSON Lines of the Anthropic SDK with metadata
-only and with content (each request repeats the history), the latter in protobuf too, and sessions of Claude Code. Two floors, measured in
-the same process: parsing alone (`orjson.loads` of each line, protobuf's `FromString` of each message) and inserting alone (the rows that the
-import made, as Arrow tables, into a new store). Each import runs in a process of its own, so that its peak of memory is its own; one of a few
-lines comes first, so that loading modules is not measured.
+Three formats, each read by `analyzer.readers.load` as `flyball load` does, into a new file: OTLP JSON Lines of the Anthropic SDK
+with metadata only and with content (each request repeats the history), the latter in protobuf too, and sessions of Claude Code.
+Two floors, measured in the same process: parsing alone (`orjson.loads` of each line, protobuf's `FromString` of each message) and
+inserting alone (the rows that the import made, as Arrow tables, into a new store). Each import runs in a process of its own, so that
+its peak of memory is its own; one of a few lines comes first, so that loading modules is not measured.
 """
 
 from __future__ import annotations

@@ -82,7 +82,10 @@ class Journal:
             return True
 
     def append(self, line: bytes, spans: int) -> None:
-        """Appends a whole line that holds `spans` ended spans. Raises `OSError`; then nothing of it is there, and the caller still has them."""
+        """Appends a whole line that holds `spans` ended spans.
+
+        Raises `OSError`; then nothing of it is there, and the caller still has them.
+        """
         with self._lock:
             fd = self._fd if self._fd is not None else self._open()
             before = os.fstat(fd).st_size

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.browser
 if not (shutil.which("chromium") or os.environ.get("CI")):
     pytest.skip("chromium is not installed", allow_module_level=True)
 
-PAGES = ("", "runs", "run", "alerts")
+PAGES = ("", "runs", "run", "failures", "cost", "tools", "policy", "alerts", "reviews", "compare", "import")
 LONG_TURNS = 10_000
 
 
@@ -122,7 +122,7 @@ def test_nothing_is_wider_than_the_window(browser: Browser, addresses: dict[str,
 
 def test_from_the_overview_to_the_offending_call_in_one_click(day: Watched) -> None:
     day.open("")
-    card = day.page.locator(".fb-card", has_text="payments is down").filter(has_text="error_cascade")
+    card = day.page.locator(".fb-card", has_text="payments is down").filter(has_text="retry_storm")
     index = [c.inner_text() for c in day.page.locator(".fb-card").all()].index(card.inner_text())
     day.page.get_by_role("link", name="Open").nth(index).click()
     day.page.wait_for_selector("h1:has-text('refunds')")

@@ -439,7 +439,14 @@ def test_hostile_runs_stay_text_on_every_page(monkeypatch: pytest.MonkeyPatch, t
         at.switch_page(str(PAGES / f"{page}.py")).run()
         assert not at.exception
         assert all("<img src=x" not in element.proto.body for element in at.get("html")), page
-        assert all(HOSTILE not in m.value for m in at.markdown), page
+        assert all("**bold**" not in element.value for element in (*at.markdown, *at.caption)), page
+    write(path, [healthy(3, "other")])
+    for query in ({"by": "agent"}, {"a": HOSTILE, "by": "runs"}):
+        for name, value in query.items():
+            at.query_params[name] = value
+        at.switch_page(str(PAGES / "compare.py")).run()
+        assert not at.exception
+        assert all("**bold**" not in element.value for element in (*at.markdown, *at.caption)), query
 
 
 def test_a_file_read_says_nothing_it_does_not_know() -> None:

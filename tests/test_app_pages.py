@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from app_database import a_day, document, growing, healthy, looping, write
+from app_database import Call, Turn, a_day, document, growing, healthy, looping, write
 from streamlit.testing.v1 import AppTest
 
 from analyzer import pages
@@ -86,7 +86,7 @@ def test_runs_are_filtered_sorted_and_paged(monkeypatch: pytest.MonkeyPatch, day
 def test_a_click_on_a_row_opens_its_run(monkeypatch: pytest.MonkeyPatch, day: Path) -> None:
     at = app(monkeypatch, day, "runs")
     at.selectbox(key="runs sort").set_value("cost").run()
-    at.session_state["runs by cost desc"] = {"selection": {"rows": [], "columns": [], "cells": [(0, "agent_name")]}}
+    at.session_state["runs by cost desc 1"] = {"selection": {"rows": [], "columns": [], "cells": [(0, "agent_name")]}}
     at.run()
     assert not at.exception
     assert at.query_params["run"] in ([growing(44).run_id], growing(44).run_id)
@@ -101,12 +101,12 @@ def test_a_run_says_what_went_wrong_and_begins_there(monkeypatch: pytest.MonkeyP
     assert "same arguments 12 times" in page
     assert "Where is my order?" in page
     assert "ann@example.org" in page
-    assert len(at.get("vega_lite_chart")) == 3
+    assert len(at.get("vega_lite_chart")) == 4
 
 
 def test_a_finding_deep_in_a_run_is_one_click_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     late = looping(1, times=40)
-    late.turns = [*healthy(1).turns] * 20 + [*late.turns]
+    late.turns = [Turn("", [Call("get_order", {"id": i}, f"order {i}")]) for i in range(60)] + [*late.turns]
     at = app(monkeypatch, write(tmp_path / "late.duckdb", [late]), "run", run=late.run_id)
     assert not at.exception
     assert "Turn 61" in said(at)
@@ -223,10 +223,11 @@ def test_a_guarded_run_says_why_it_ended_and_shows_what_guards_did_where_they_di
     assert not at.exception
     page = said(at)
     assert "stopped: repeated_call" in page
-    assert "What the guards did" in page
+    assert "What the guards did: 5 actions" in [expander.label for expander in at.expander]
     turns = [element.proto.body for element in at.get("html") if '<div class="fb-turn' in element.proto.body]
-    assert ["guard" in turn.replace("guarded-support", "") for turn in turns] == [False] * 4 + [True] * 4
-    assert sum(">blocked<" in turn for turn in turns) == 3
+    # Turns 2 to 5 and 6 to 9 are folded; the first of each stands for them.
+    assert ["fb-part guard" in turn for turn in turns] == [False, False, True, True]
+    assert sum(">blocked<" in turn for turn in turns) == 1
 
 
 def test_runs_have_a_stop_reason_only_where_some_were_guarded(

@@ -60,7 +60,13 @@ def test_what_differs_is_said_of_each_row() -> None:
     left = [tool(1, 5), tool(2, 5), tool(3, None), tool(None, 5), tool(4, 5, name="a"), model(3)]
     right = [tool(1, 6), tool(7, 5), tool(3, 5), tool(None, 5), tool(4, 5, name="b"), model(4)]
     statuses = [pair.status for pair in align(left, right).pairs]
-    assert [s for s in statuses if s not in ("left", "right")] == ["result", "arguments", "unknown", "unknown", "result"]
+    assert [s for s in statuses if s not in ("left", "right")] == [
+        "result",
+        "arguments",
+        "unknown",
+        "unknown",
+        "result",
+    ]
     assert sorted(statuses[4:6]) == ["left", "right"]
 
 
@@ -195,8 +201,8 @@ def test_groups_without_one_are_compared_as_a_whole(db: Path) -> None:
         findings = judge(con).findings
         runs = run_views.with_findings(run_views.summaries(con), findings)
     assert compare_groups.values(runs, "agent") == ["refunds", "support"]
-    sides = [compare_groups.group(runs, "agent", name) for name in ("refunds", "support")]
-    found, _ = compare_groups.compared(*sides, findings)
+    left, right = (compare_groups.group(runs, "agent", name) for name in ("refunds", "support"))
+    found, _ = compare_groups.compared(left, right, findings)
     assert {c.agent_name for c in found.changes} == {None}
     assert {k.agent_name for k in found.kinds} == {None}
     assert next(c for c in found.changes if c.measure == "model_calls").runs_before == 10

@@ -53,7 +53,7 @@ def run_of(name: str, default: str) -> dict[str, Any]:
     likely = pl.concat([ordered(shown.runs, "Worst first").head(RUNS_OFFERED // 2), shown.runs.head(RUNS_OFFERED // 2)])
     named = shown.runs.filter(pl.col("run_id") == asked)
     if named.is_empty():
-        st.caption(f"No run here has the id {words.visible(asked)[:80]}.")
+        st.html(pieces.muted(f"No run here has the id {asked[:80]}."))
         named = likely.head(1)
     offered = {
         row["run_id"]: row for row in pl.concat([named, likely]).unique("run_id", maintain_order=True).to_dicts()
@@ -241,10 +241,13 @@ def groups(first: tuple[str, pl.DataFrame], second: tuple[str, pl.DataFrame]) ->
     (left, before), (right, after) = first, second
     with st.spinner("Comparing …"):
         found, left_out = compare_groups.compared(before, after, shown.report.findings)
-    st.caption(
-        f"{left}: {words.plural(found.runs_before, 'run')}. {right}: {words.plural(found.runs_after, 'run')}."
-        + (f" The {left_out:,} oldest runs are left out." if left_out else "")
-        + " A change in bold is no chance: its 95 % interval does not hold zero (bootstrap of the runs)."
+    # Names of groups come from traces, and a caption would read them as Markdown.
+    st.html(
+        pieces.muted(
+            f"{left}: {words.plural(found.runs_before, 'run')}. {right}: {words.plural(found.runs_after, 'run')}."
+            + (f" The {left_out:,} oldest runs are left out." if left_out else "")
+            + " A change in bold is hardly chance: its 95 % interval does not hold zero (bootstrap of the runs)."
+        )
     )
     for agent, changes in by_agent(found.changes).items():
         # Not named: runs of several agents together, or those that name none.

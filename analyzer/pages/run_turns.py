@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import duckdb
 import polars as pl
 import streamlit as st
 
@@ -48,8 +49,9 @@ def conversed(facts: Facts, aim: Aim) -> None:
         page = pager(
             pages, conversation_folds.page_with(found, aim.turn, per_page), f"turns {per_page} {facts.key} {aim}"
         )
-    for entry in found[(page - 1) * per_page : page * per_page]:
-        _entry(facts, entry, beside, aim, whole=whole)
+    with data.opened(facts.shown) as con:
+        for entry in found[(page - 1) * per_page : page * per_page]:
+            _entry(con, facts, entry, beside, aim, whole=whole)
     if aim.span_id or aim.finding:
         st.html(_SCROLL % (hash(aim) & 0xFFFFFF), unsafe_allow_javascript=True)
 
@@ -60,41 +62,43 @@ def _entries(facts: Facts, *, whole: bool) -> tuple[list[Entry], int]:
     return facts.entries, ENTRIES_PER_PAGE
 
 
-def _entry(facts: Facts, entry: Entry, beside: turns.Beside, aim: Aim, *, whole: bool) -> None:
+def _entry(
+    con: duckdb.DuckDBPyConnection, facts: Facts, entry: Entry, beside: turns.Beside, aim: Aim, *, whole: bool
+) -> None:
     aimed = (aim.span_id or aim.finding) and entry.first <= aim.turn <= entry.last
     if aimed:
         st.html('<div class="fb-aim"></div>')
     if entry.times == 1:
-        _turns(facts, entry.first, entry.last, beside, whole=whole)
+        _turns(con, facts, entry.first, entry.last, beside, whole=whole)
         return
-    with data.opened(facts.shown) as con:
-        spoken = conversation_folds.spoken_within(con, facts.key, entry)
+    spoken = conversation_folds.spoken_within(con, facts.key, entry)
     st.html(turns.fold(entry, beside, spoken))
     inside = facts.turns.filter(pl.col("turn").is_between(entry.first, entry.last))["turn"].to_list()
     # Opened where a span in it was asked for; the first round says what all of them do.
     name = f"{'Turn' if entry.period == 1 else 'Round'} 1 of {entry.times:,}"
-    _turns(facts, inside[0], inside[entry.period - 1], beside, whole=whole)
+    _turns(con, facts, inside[0], inside[entry.period - 1], beside, whole=whole)
     rest = inside[entry.period :]
     opened = bool(aim.span_id and aim.turn in rest)
     label = f"The other {len(rest):,} turns, one by one (above: {name.lower()})"
     with st.expander(label, expanded=opened, on_change="rerun", key=f"fold {facts.key} {entry.first} {opened}") as box:
         if box.open:
-            _folded(facts, rest, beside, aim)
+            _folded(con, facts, rest, beside, aim)
 
 
-def _folded(facts: Facts, rest: list[int], beside: turns.Beside, aim: Aim) -> None:
+def _folded(con: duckdb.DuckDBPyConnection, facts: Facts, rest: list[int], beside: turns.Beside, aim: Aim) -> None:
     start = rest.index(aim.turn) // FOLDED_PER_PAGE + 1 if aim.span_id and aim.turn in rest else 1
     page = pager(-(-len(rest) // FOLDED_PER_PAGE), start, f"folded {facts.key} {rest[0]} {aim}")
     part = rest[(page - 1) * FOLDED_PER_PAGE : page * FOLDED_PER_PAGE]
-    _turns(facts, part[0], part[-1], beside, whole=False)
+    _turns(con, facts, part[0], part[-1], beside, whole=False)
 
 
-def _turns(facts: Facts, first: int, last: int, beside: turns.Beside, *, whole: bool) -> None:
+def _turns(
+    con: duckdb.DuckDBPyConnection, facts: Facts, first: int, last: int, beside: turns.Beside, *, whole: bool
+) -> None:
     asked = facts.turns.filter(pl.col("turn").is_between(first, last))
     texts = 2 * int(asked["tool_calls"].clip(upper_bound=turns.CALLS_SHOWN).sum()) + 10 * asked.height
     share = PAGE_CHARS // (1 if whole else ENTRIES_PER_PAGE) // max(1, texts)
     chars = share if whole else min(TEXT_CHARS, max(conversation.CHARS_SHOWN, share))
-    with data.opened(facts.shown) as con:
-        told = conversation.conversation(con, facts.key, first, last, lonely=facts.lonely, chars=chars)
+    told = conversation.conversation(con, facts.key, first, last, lonely=facts.lonely, chars=chars)
     for turn in told:
         st.html(turns.turn(turn, beside))

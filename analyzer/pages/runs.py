@@ -169,6 +169,6 @@ with pager, st.container(horizontal_alignment="right"):
     # Another list starts at its first page.
     page = st.pagination(pages, key=f"page of {sort} {descending} {wanted}") if pages > 1 else 1
 rows = table.page(wanted, sort, descending=descending, offset=(page - 1) * PAGE_ROWS, limit=PAGE_ROWS)
+run_table(rows, key=f"runs by {sort} {'desc' if descending else 'asc'} {page}", sort=by_head)
 exports.table(lambda: table.matching(wanted), "runs", f"all {sums.runs:,} runs of this list")
-run_table(rows, key=f"runs by {sort} {'desc' if descending else 'asc'}", sort=by_head)
 live.refresh(shown)

@@ -26,7 +26,7 @@ _UNSEEN: Final = "findings no rule saw"
 STRIP_POINTS: Final = 600
 _STRIP_HEIGHT: Final = 170
 _LANE_PIXELS: Final = 26
-_SMALL_HEIGHT: Final = 190
+_SMALL_HEIGHT: Final = 260
 _LABEL_PIXELS: Final = 230
 _LEGEND: Final = alt.Legend(title=None, orient="top", symbolType="square", symbolSize=80, symbolStrokeWidth=0)
 

@@ -109,7 +109,10 @@ class Gauge:
 def gauges(
     con: duckdb.DuckDBPyConnection, policy: Policy, instants: Instants, rules: Sequence[Rule]
 ) -> tuple[Gauge, ...]:
-    """The metrics of those `rules` that wait for one metric to reach one line, with all lines there are for it, thinned for small charts (the worst value of each part)."""
+    """The metrics of those `rules` that wait for one metric to reach one line, with all lines there are for it.
+
+    Thinned for small charts: of each part of the time the worst value.
+    """
     wanted = {rule.when.metric for rule in rules if isinstance(rule.when, (AtLeast, AtMost))}
     lines: dict[str, list[Rule]] = {}
     for rule in all_rules(policy):

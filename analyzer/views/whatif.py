@@ -16,28 +16,18 @@ from analyzer.replay import Replayed
 from instrument.errors import PolicyError
 from instrument.policy import Policy, parse_policy
 
-REPLAYED: Final = frozenset(
-    {
-        "guards.mode",
-        *(f"tool_errors.{name}" for name in ("same_failure_calls", "failed_calls", "error_calls", "breaker_seconds")),
-        *(
-            f"loops.{name}"
-            for name in (
-                "same_call_repeats", "same_call_error_repeats", "same_call_gap_turns", "poll_seconds", "cycle_repeats",
-                "cycle_error_repeats", "cycle_calls", "near_repeats", "near_error_repeats", "checkpoint_calls", "turns", "tool_calls", "run_seconds",
-            )
-        ),
-        "unknown_tools.calls", "unknown_tools.error_calls", "invalid_arguments.calls", "invalid_arguments.error_calls",
-        *(
-            f"stuck.{name}"
-            for name in (
-                "same_output_repeats", "same_output_error_repeats", "output_chars", "empty_answers", "idle_answers", "null_input_calls",
-                "null_input_error_calls",
-            )
-        ),
-        "cost.run_limit_usd",
-    }
-)  # fmt: skip
+_REPLAYED: Final = {
+    "guards": "mode",
+    "tool_errors": "same_failure_calls failed_calls error_calls breaker_seconds",
+    "loops": "same_call_repeats same_call_error_repeats same_call_gap_turns poll_seconds cycle_repeats cycle_error_repeats cycle_calls "
+    "near_repeats near_error_repeats checkpoint_calls turns tool_calls run_seconds",
+    "unknown_tools": "calls error_calls",
+    "invalid_arguments": "calls error_calls",
+    "stuck": "same_output_repeats same_output_error_repeats output_chars empty_answers idle_answers null_input_calls "
+    "null_input_error_calls",
+    "cost": "run_limit_usd",
+}
+REPLAYED: Final = frozenset(f"{section}.{name}" for section, names in _REPLAYED.items() for name in names.split())
 """Settings that change what a replay says; the others are about detectors, alerts, or what a record has no trace of."""
 RUNS_REPLAYED: Final = 1_000
 SPANS_REPLAYED: Final = 100_000

@@ -18,7 +18,7 @@ import pyarrow as pa
 from instrument.otlp import Issue, TracesData
 from instrument.prices import Prices
 from instrument.store import schema
-from instrument.store.insert import insert, insert_new, write_issues
+from instrument.store.insert import arrow, insert, insert_new, write_issues
 from instrument.store.lines import decode_carefully, writable
 from instrument.store.reader import Batch, Reader
 from instrument.store.settle import Settled, Staged, settle
@@ -63,7 +63,12 @@ class Loader:
         self._in_parts, self._tells_repeats = in_parts, tells_repeats
         self._prices = prices or Prices()
         self._reader = Reader(con.execute("SELECT coalesce(max(span_key), -1) + 1 FROM spans").fetchall()[0][0])
-        self._sources: dict[str, int] = {}
+        self._sources: dict[str, tuple[int, str]] = {}
+        self._keys: dict[str, int] | None = None
+        """All sources in the database and their keys, as long as nobody else can have written some."""
+        self._last_key = 0
+        self._fresh: list[tuple[int, str, None]] = []
+        """Sources that are not in the database yet."""
         self._issues: list[Issue] = []
         self._pool: ThreadPoolExecutor | None = None
         self._writing: Future[Settled] | None = None
@@ -96,6 +101,8 @@ class Loader:
         self._wait()
         issues = self._issues + self._reader.take_issues() + self._repeats()
         write_issues(self._con, issues)
+        self._write_sources()
+        self._keys = None
         loaded = Loaded(self._new, self._reader.seen, len(issues))
         self._new, self._reader.seen, self._issues, self._again = 0, 0, [], Counter()
         return loaded
@@ -107,18 +114,27 @@ class Loader:
         self._close()
 
     def _source(self, name: str) -> tuple[int, str]:
-        name = name.encode("utf-8", "replace").decode()  # names of files need not be text
-        if name not in self._sources:
-            self._wait()
-            rows = self._con.execute("SELECT source_key FROM sources WHERE name = ?", [name]).fetchall()
-            if not rows:
-                numbered = "SELECT coalesce(max(source_key), 0) + 1, ?, NULL FROM sources"
-                rows = self._con.execute(f"INSERT INTO sources {numbered} RETURNING source_key", [name]).fetchall()
-            self._sources[name] = rows[0][0]
-        return self._sources[name], name
+        found = self._sources.get(name)
+        if found is None:
+            written = name.encode("utf-8", "replace").decode()  # names of files need not be text
+            if self._keys is None:
+                self._wait()
+                self._keys = dict(self._con.execute("SELECT name, source_key FROM sources").fetchall())
+                self._last_key = max(self._keys.values(), default=0)
+            key = self._keys.get(written)
+            if key is None:
+                # Not written at once: that would have to wait for what is being written beside.
+                key = self._keys[written] = self._last_key = self._last_key + 1
+                self._fresh.append((key, written, None))
+            found = self._sources[name] = (key, written)
+        return found
+
+    def _write_sources(self) -> None:
+        fresh, self._fresh = self._fresh, []
+        insert(self._con, schema.SOURCES.name, arrow(schema.SOURCES, fresh))
 
     def _repeats(self) -> list[Issue]:
-        names = {key: name for name, key in self._sources.items()} if self._tells_repeats else {}
+        names = dict(self._sources.values()) if self._tells_repeats else {}
         return [_repeated(names[key], count) for key, count in self._again.items() if key in names]
 
     def _take_batches(self, *, beside: bool = False) -> None:

@@ -14,6 +14,7 @@ from instrument.effects import effect_of
 from instrument.guards.facts import Action, Answer, Call, Intervention, Outcome
 from instrument.guards.panel import Panel
 from instrument.policy import Guards, Policy
+from instrument.runner.words import Words
 
 TEMPORARY = frozenset({"Timeout", "Overloaded"})
 OBSERVE = Policy(guards=Guards(mode="observe"))
@@ -49,7 +50,7 @@ def play(
     `one_by_one`: each call is asked and run before the next of its turn; otherwise all are asked first. `idle`: turns
     whose answers announce and do nothing; `invalid`: turns whose calls do not fit the tool's schema.
     """
-    played, number, heard = Played(Panel(policy or Policy())), 0, set[str]()
+    played, number, heard, words = Played(Panel(policy or Policy())), 0, set[str](), Words()
     for place, entry in enumerate(script):
         if isinstance(entry, User):
             if entry.text not in heard:  # words that were said before tell the model nothing new
@@ -58,6 +59,10 @@ def play(
             continue
         number += 1
         turn = entry if isinstance(entry, Turn) else Turn((entry,))
+        if turn.prompt is not None and words.new({"prompt": turn.prompt}):
+            played.panel.heard()
+        if turn.calls:
+            words.acted()
         _answer(played, turn, number, number in idle)
         steps = [
             (fact(c, number, f"call_{place}_{at}", start_seconds + turn_seconds * number), c)
