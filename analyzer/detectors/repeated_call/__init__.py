@@ -114,11 +114,19 @@ def message(facts: Mapping[str, Any]) -> str:
     )
 
 
-def sight(frames: Frames, _: Policy) -> Sight:
+def sight(frames: Frames, policy: Policy) -> Sight:
     """Tool calls whose arguments and result are known, or that failed: those are another detector's."""
-    return seen(
-        frames.tool_calls, pl.col("failed") | (pl.col("call_key").is_not_null() & pl.col("result_key").is_not_null())
-    )
+    known = pl.col("call_key").is_not_null() & pl.col("result_key").is_not_null()
+    doubtful = _perhaps_told_anew(frames, policy)
+    return seen(frames.tool_calls, pl.col("failed") | (known & ~pl.col("run_key").is_in(doubtful.implode())))
+
+
+def _perhaps_told_anew(frames: Frames, policy: Policy) -> pl.Series:
+    """Runs with a call that repeats and several prompts known by their keys only: the user's words, or one prompt put together again."""
+    prompts = frames.rows("kind = 'model' AND content_state <> 'full' AND asked_key IS NOT NULL", ["asked_key"])
+    several = prompts.filter(pl.col("asked_key").n_unique().over("run_key") > 1)["run_key"].unique()
+    often = recurring(frames.tool_calls, ("call_key", "result_key"), policy.loops.same_call_repeats)
+    return several.filter(several.is_in(often.implode()))
 
 
 DETECTOR = Detector(
