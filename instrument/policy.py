@@ -351,7 +351,8 @@ class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="A run in which nothing has begun or ended for so long, and which has not ended, hangs."),
     ] = 900.0
     tool_failure_share: Annotated[
-        Share, Meta(description="Share of a tool's calls of the last ten minutes that failed, from which it is reported.")
+        Share,
+        Meta(description="Share of a tool's calls of the last ten minutes that failed, from which it is reported."),
     ] = 0.5
     tool_failure_calls: Annotated[
         Count, Meta(description="Calls of the tool in these ten minutes needed before a share says anything.")
@@ -376,7 +377,9 @@ class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 5.0
     day_usd: Annotated[
         Money | None,
-        Meta(description="US dollars that all agents may spend in a day: nothing is stopped, the rate of spending alerts."),
+        Meta(
+            description="US dollars that all agents may spend in a day: nothing is stopped, the rate of spending alerts."
+        ),
     ] = None
     fast_burn: Annotated[
         float,
@@ -391,7 +394,8 @@ class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(gt=0, le=1e6, description="The same for the last 6 hours and the last 30 minutes: a warning."),
     ] = 2.0
     user_day_share: Annotated[
-        Share, Meta(description="Share of `cost.user_day_limit_usd` that one user has spent, from which it is reported.")
+        Share,
+        Meta(description="Share of `cost.user_day_limit_usd` that one user has spent, from which it is reported."),
     ] = 0.8
     review_seconds: Annotated[
         Seconds, Meta(description="A request that waits for a person for so long is reported.")
