@@ -146,7 +146,7 @@ def last(events: list[Any]) -> RunResult:
 
 def threads_of_ours() -> set[threading.Thread]:
     """Threads of tools that are alive."""
-    return {t for t in threading.enumerate() if t.name.startswith("flyball")}
+    return {t for t in threading.enumerate() if t.name == "flyball-tool"}
 
 
 __all__ = ["LIMIT_USD", "POLICY", "WAYS", "Provider", "Stage", "lookup", "lookup_async", "threads_of_ours"]
