@@ -3,7 +3,8 @@
     python benchmarks/app.py [--spans 1000000] [--db FILE] [--rounds 3]
 
 Both servers are warm: one visit came before. A page counts as usable when its script has run and every chart and table is on
-it. Prints the medians and their difference, and the bytes that the charts and the whole page cost on the wire.
+it. Prints the medians and their difference, and the bytes that the charts and the whole page cost on the wire; then the second visit
+of every page, and its largest message.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from playwright.sync_api import Browser
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
-from screenshots import SETTLED, chromium, serving  # noqa: E402 - found by the line above
+from screenshots import PAGES, SETTLED, chromium, serving  # noqa: E402 - found by the line above
 
 from analyzer.pages.serve import FLAGS, command  # noqa: E402
 from benchmarks.detectors import build  # noqa: E402
@@ -34,8 +35,8 @@ GOAL_CHART_BYTES = 100_000
 USABLE = f"{SETTLED} [data-testid=stMainBlockContainer]"
 
 
-def visit(browser: Browser, address: str, charts: int) -> tuple[float, int]:
-    """Seconds until the page is usable for a browser that was here before, and the bytes its websocket brought."""
+def visit(browser: Browser, address: str, charts: int) -> tuple[float, list[int]]:
+    """Seconds until the page is usable for a browser that was here before, and the bytes of each message of its websocket."""
     page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     page.goto(address)
     _usable(page, charts)
@@ -46,7 +47,7 @@ def visit(browser: Browser, address: str, charts: int) -> tuple[float, int]:
     _usable(page, charts)
     seconds = time.perf_counter() - began
     page.context.close()
-    return seconds, sum(received)
+    return seconds, received
 
 
 def _usable(page: Any, charts: int) -> None:
@@ -73,7 +74,23 @@ def times(line: Sequence[str], charts: int, rounds: int, browser: Browser) -> tu
     """Median of the visits to a server, its first not counted, and the bytes of one."""
     with serving(line) as address:
         visits = [visit(browser, address, charts) for _ in range(rounds + 1)][1:]
-    return median(seconds for seconds, _ in visits), visits[0][1]
+    return median(seconds for seconds, _ in visits), sum(visits[0][1])
+
+
+def every_page(line: Sequence[str], browser: Browser) -> None:
+    """Prints the second visit of each page, and its largest message; the run is the first that the overview names."""
+    with serving(line) as address:
+        page = browser.new_page()
+        page.goto(address)
+        page.wait_for_selector("a[href*='run?run=']", timeout=120_000)
+        run = (page.locator("a[href*='run?run=']").first.get_attribute("href") or "").split("run?", 1)[1]
+        for name in PAGES:
+            place = f"{address}/{'' if name == 'overview' else name}{f'?{run}' if name == 'run' else ''}"
+            visit(browser, place, 0)
+            seconds, messages = visit(browser, place, 0)
+            print(
+                f"{name:<21} {seconds:6.2f} s (goal: at most 2); largest message {max(messages) / 1000:,.0f} KB (goal: at most 5,000)"
+            )
 
 
 def main() -> None:
@@ -98,6 +115,7 @@ def main() -> None:
         print(f"overview, warm        {ours:6.2f} s   {ours - base:+.2f} s (goal: at most {GOAL_SECONDS})")
         print(f"its charts            {sent_for_charts / 1000:6.1f} KB (goal: at most {GOAL_CHART_BYTES / 1000:.0f})")
         print(f"everything it sends   {sent / 1000:6.1f} KB")
+        every_page(command(db), browser)
 
 
 def _sign(db: Path) -> None:
