@@ -22,8 +22,9 @@ from analyzer.alerts.metrics import (
     TOOL_FAILURES,
     UNPRICED_CALLS,
     USER_DAY_COST,
+    Metric,
 )
-from analyzer.alerts.rule import COUNT, SECONDS, SHARE, USD, VALUE, About, Rule, Runbook, below
+from analyzer.alerts.rule import COUNT, SECONDS, SHARE, USD, VALUE, About, Rule, Runbook, Severity, below
 from instrument.policy import Policy
 
 
@@ -104,8 +105,8 @@ def guard_stops(policy: Policy) -> Iterator[Rule]:
     ).above(HOUR_STOPS, stops)
 
 
-def spending(policy: Policy) -> Iterator[Rule]:
-    """Spikes against the same hour of other days, the rate at which a day's budget burns, and the dearest user."""
+def cost_spike(policy: Policy) -> Iterator[Rule]:
+    """The last hour against the same hour of other days."""
     alerts = policy.alerts
     spike = max(2 * alerts.spike_ratio, alerts.spike_usd)
     yield About(
@@ -121,33 +122,44 @@ def spending(policy: Policy) -> Iterator[Rule]:
         quiet={HOUR_COST: below(alerts.spike_usd), HOUR_COST_USUAL: 0.0},
         value=spike,
     )
-    if alerts.day_usd is not None:
-        hour_usd = alerts.day_usd / 24
-        for severity, burn, (long, long_hours), (short, short_hours) in (
-            ("critical", alerts.fast_burn, (SPEND_1H, 1.0), (SPEND_5M, 1 / 12)),
-            ("warning", alerts.slow_burn, (SPEND_6H, 6.0), (SPEND_30M, 0.5)),
-        ):
-            lines = {long: burn * hour_usd * long_hours, short: burn * hour_usd * short_hours}
-            yield About(
-                alert="FlyballBudgetBurn",
-                detectors=("over_budget",),
-                summary=f"All agents together spent {VALUE}, {burn:g} times the rate that a day's budget allows",
-                description=(
-                    f"The day's budget is ${alerts.day_usd:,.2f} (`alerts.day_usd`). The longer window says that it matters, "
-                    "the shorter one that it still goes on."
-                ),
-                runbook=_SPENDING,
-                unit=USD,
-            ).rule(
-                Both(tuple(AtLeast(metric, line) for metric, line in lines.items())),
-                severity="critical" if severity == "critical" else "warning",
-                fires=lines,
-                quiet={long: lines[long], short: below(lines[short])},
-                value=lines[long],
-            )
+
+
+def budget_burn(policy: Policy) -> Iterator[Rule]:
+    """The rate at which a day's budget burns, in a fast and a slow window; no rule without a budget."""
+    alerts = policy.alerts
+    if alerts.day_usd is None:
+        return
+    hour_usd = alerts.day_usd / 24
+    windows: tuple[tuple[Severity, float, tuple[Metric, float], tuple[Metric, float]], ...] = (
+        ("critical", alerts.fast_burn, (SPEND_1H, 1.0), (SPEND_5M, 1 / 12)),
+        ("warning", alerts.slow_burn, (SPEND_6H, 6.0), (SPEND_30M, 0.5)),
+    )
+    for severity, burn, (long, long_hours), (short, short_hours) in windows:
+        lines = {long: burn * hour_usd * long_hours, short: burn * hour_usd * short_hours}
+        yield About(
+            alert="FlyballBudgetBurn",
+            detectors=("over_budget",),
+            summary=f"All agents together spent {VALUE}, {burn:g} times the rate that a day's budget allows",
+            description=(
+                f"The day's budget is ${alerts.day_usd:,.2f} (`alerts.day_usd`). The longer window says that it matters, "
+                "the shorter one that it still goes on."
+            ),
+            runbook=_SPENDING,
+            unit=USD,
+        ).rule(
+            Both(tuple(AtLeast(metric, line) for metric, line in lines.items())),
+            severity=severity,
+            fires=lines,
+            quiet={long: lines[long], short: below(lines[short])},
+            value=lines[long],
+        )
+
+
+def user_spend(policy: Policy) -> Iterator[Rule]:
+    """The dearest user of the day; no rule without a limit."""
     limit = policy.cost.user_day_limit_usd
     if limit is not None:
-        line = alerts.user_day_share * limit
+        line = policy.alerts.user_day_share * limit
         yield About(
             alert="FlyballUserSpend",
             detectors=("over_budget",),
@@ -155,24 +167,18 @@ def spending(policy: Policy) -> Iterator[Rule]:
             description=f"The limit is ${limit:,.2f} a day (`cost.user_day_limit_usd`); further runs of this user will be refused.",
             runbook=_SPENDING,
             unit=USD,
-        ).rule(
-            AtLeast(USER_DAY_COST, line),
-            fires={USER_DAY_COST: line},
-            quiet={USER_DAY_COST: below(line)},
-            value=line,
-        )
+        ).above(USER_DAY_COST, line)
+
+
+def unknown_prices() -> Iterator[Rule]:
+    """Spending that nobody can sum up."""
     yield About(
         alert="FlyballUnknownPrices",
         summary=f"The price of {VALUE} model calls of the last hour is not known",
         description="Every sum of money leaves them out, and no budget holds for them. `flyball check` lists what they need.",
         runbook=_SPENDING,
         unit=COUNT,
-    ).rule(
-        AtLeast(UNPRICED_CALLS, 1),
-        fires={UNPRICED_CALLS: 1},
-        quiet={UNPRICED_CALLS: 0},
-        value=1,
-    )
+    ).above(UNPRICED_CALLS, 1)
 
 
 _SPENDING: Final = Runbook(

@@ -21,7 +21,7 @@ from instrument.policy import Policy
 DASHBOARD_FILE: Final = "grafana/flyball.dashboard.json"
 RULES_FILE: Final = "grafana/flyball.alerts.yml"
 _SOURCE_UID: Final = "prometheus"
-"""Uid of the data source in the rules; Grafana has no placeholder there. The dashboard asks for it."""
+"""Uid of the data source in the rules; Grafana's file has no way to ask for it, as the dashboard does."""
 
 _UNITS: Final = {"_usd": "currencyUSD", "_seconds": "s", "_share": "percentunit"}
 _ROWS: Final[tuple[tuple[str, tuple[Metric, ...]], ...]] = (

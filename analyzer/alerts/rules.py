@@ -23,7 +23,10 @@ def rules(policy: Policy) -> tuple[Rule, ...]:
         *fleet_rules.loop_rate(policy),
         *fleet_rules.tool_failures(policy),
         *fleet_rules.guard_stops(policy),
-        *fleet_rules.spending(policy),
+        *fleet_rules.cost_spike(policy),
+        *fleet_rules.budget_burn(policy),
+        *fleet_rules.user_spend(policy),
+        *fleet_rules.unknown_prices(),
         *fleet_rules.reviews(policy),
         *fleet_rules.recording(),
     )
