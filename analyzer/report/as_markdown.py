@@ -28,11 +28,6 @@ def as_markdown(report: Report) -> str:
     return "\n".join(_lines(report)) + "\n"
 
 
-def finding_as_markdown(finding: Finding) -> str:
-    """One finding with its evidence."""
-    return "\n".join(_finding(finding)) + "\n"
-
-
 def _lines(report: Report) -> Iterable[str]:
     totals = report.totals
     yield f"## Flyball: {counted(len(report.findings), 'finding')} in {counted(totals.runs, 'run')}"
