@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from instrument.otlp import Issue
 
@@ -65,6 +65,10 @@ class Finding:
     """The guard setting or code change that prevents it."""
     fingerprint: str
     """16 hex digits, the same whenever the same trace is judged again."""
+
+
+LOST: Final = "spans were lost or could not be read"
+"""What no detector could see, as the last of an outcome's reasons."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from analyzer.absorbing import absorbed
 from analyzer.confidence import Doubts
 from analyzer.detectors import chosen
 from analyzer.detectors.detector import LABELS, SAID, SAID_CHARS, Detector, Sight
-from analyzer.findings import Finding, Outcome, Report, Severity, State
+from analyzer.findings import LOST, Finding, Outcome, Report, Severity, State
 from analyzer.frames import ASKED, PARTITION_SPANS, Frames, columns_of, partitions
 from analyzer.guarding import actions_of, guarded_runs, stops_of
 from analyzer.totals import issues_of, lost_share, totals_of
@@ -207,7 +207,7 @@ def _outcome(detector: Detector, sights: Iterable[Sight], trust: float) -> Outco
     if known == 1:
         return Outcome(detector=detector.slug, state=State.COMPLETE, known=1.0)
     reasons = [detector.unseen] if sight.known < sight.checked else []
-    reasons += ["spans were lost or could not be read"] if trust < 1 else []
+    reasons += [LOST] if trust < 1 else []
     return Outcome(
         detector=detector.slug,
         state=State.PARTIAL if sight.known else State.BLIND,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from analyzer.findings import Finding, Outcome, Report, Severity, State, Totals
+from analyzer.findings import LOST, Finding, Outcome, Report, Severity, State, Totals
 from analyzer.report.amounts import duration, money, share, tokens
 from analyzer.report.clean import one_line
 from analyzer.report.text import Look, as_text
@@ -156,6 +156,34 @@ def test_issues_are_told_by_kind_with_places_and_remedy() -> None:
     assert "broken_line a.jsonl, line 1: is no JSON; a.jsonl, line 2: is no JSON;" in shown
     assert "and 28 more. To do: repair it" in shown
     assert shown.index("broken_line") < shown.index("not_a_trace")
+
+
+def test_notes_without_a_remedy_do_not_bury_the_others() -> None:
+    def note(kind: str, message: str = "not said", remedy: str = "none; it does not say more", count: int = 1) -> Issue:
+        return Issue(kind, "a.jsonl", message, remedy, count=count, error=False)
+
+    idle = [note(f"kind_{n}", count=n) for n in range(1, 6)]
+    shown = flat(issues=(*idle, note("clipped"), note("clipped", "was cut", "raise the limit")))
+    assert "clipped a.jsonl: was cut; and 1 more. To do: raise the limit no remedy kind_5 5, kind_4 4," in shown
+    assert "not said" not in shown
+    assert flat(issues=idle[:3]).count("not said") == 3
+    assert flat(issues=idle, look=Look(everything=True)).count("not said") == 5
+
+
+def test_what_no_detector_could_see_is_said_once() -> None:
+    short = [
+        Outcome(detector=f"d{n}", state=State.PARTIAL, known=0.9, reason=reason)
+        for n, reason in enumerate((LOST, f"no times; {LOST}"))
+    ]
+    assert "could not be seen every detector spans were lost or could not be read d1 saw 90 %: no times" in flat(
+        outcomes=short
+    )
+    assert f"d0 saw 90 %: {LOST}" in flat(outcomes=short[:1])
+
+
+def test_large_numbers_in_a_proof_are_written_out() -> None:
+    shown = flat(replace(FINDING, evidence={"median_input_tokens": 552_000.4, "ratio": 3.77234}))
+    assert "median_input_tokens: 552,000; ratio: 3.772" in shown
 
 
 HOSTILE = (

@@ -238,3 +238,10 @@ def test_damaged_requests_are_kept_or_refused_and_what_is_kept_can_be_read(tmp_p
     receiver.journal.close()
     assert adopt(tmp_path / "t.duckdb").seen == kept
     assert rows(tmp_path / "t.duckdb", "FROM issues WHERE error") == []
+
+
+@pytest.mark.parametrize("scope", ["7", '{"name": 7}'])
+def test_a_scope_that_the_store_could_not_read_is_refused_at_once(scope: str) -> None:
+    body = in_json().decode().replace('"spans":', f'"scope": {scope}, "spans":', 1)
+    with pytest.raises(Malformed, match="scope"):
+        documents.batch(body.encode())

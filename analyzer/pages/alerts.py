@@ -16,7 +16,7 @@ from analyzer.alerts.package import package
 from analyzer.alerts.prometheus import RULES_FILE, RUNBOOKS, TESTS_FILE
 from analyzer.alerts.rule import Rule
 from analyzer.alerts.rules import rules
-from analyzer.pages import data, exports, layout, links, live, pieces, words
+from analyzer.pages import data, exports, layout, links, live, picked, pieces, words
 from analyzer.pages.data import Snapshot
 from analyzer.report import charts_more
 from analyzer.views import alert_history
@@ -176,8 +176,8 @@ def chart(found: Backtest) -> None:
         )  # fmt: skip
         more(unseen.height)
         exports.table(unseen, "findings-no-rule-saw")
-        if cells := event["selection"]["cells"]:
-            st.switch_page(layout.RUN, query_params={"run": unseen["run_id"][cells[0][0]]})
+        if (place := picked.row(event, "alerts unseen")) is not None:
+            st.switch_page(layout.RUN, query_params={"run": unseen["run_id"][place]})
 
 
 def more(rows: int) -> None:

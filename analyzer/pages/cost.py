@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from analyzer.pages import data, exports, fleet_pieces, layout, links, pieces, words
+from analyzer.pages import data, exports, fleet_pieces, layout, links, picked, pieces, words
 from analyzer.pages.frames import safe
 from analyzer.report import charts, charts_fleet
 from analyzer.views import cost as views
@@ -145,17 +145,17 @@ event: Any = st.dataframe(
 exports.table(
     groups,
     f"cost-by-{name.lower()}",
-    f"{words.UNKNOWN} is not known: no {name.lower()} recorded, or no price. Click a row to see its runs.",
+    f"{words.UNKNOWN} is not known: no {name.lower()} recorded, or no price. Click a row, or press Enter on it, to see its runs.",
 )
-if cells := event["selection"]["cells"]:
-    st.switch_page(layout.RUNS, query_params=runs_wanted.params_of(views.runs_of(by, groups["group"][cells[0][0]])))
+if (row := picked.row(event, f"groups {by}")) is not None:
+    st.switch_page(layout.RUNS, query_params=runs_wanted.params_of(views.runs_of(by, groups["group"][row])))
 
 st.header("Runs far above their group", anchor=False)
 far = views.outliers(points, bands)
 if far.is_empty():
     st.caption("No run costs twice the median of its group (of five runs or more).")
 else:
-    picked: Any = st.dataframe(
+    one: Any = st.dataframe(
         safe(far.select("group", "run_id", "times", "cost_usd", "median", "marked"), "group", "run_id"),
         key=f"outliers {by}",
         hide_index=True,
@@ -174,8 +174,8 @@ else:
         placeholder=words.UNKNOWN,
     )
     exports.table(far, f"outliers-by-{name.lower()}")
-    if cells := picked["selection"]["cells"]:
-        st.switch_page(layout.RUN, query_params={"run": far["run_id"][cells[0][0]]})
+    if (row := picked.row(one, f"outliers {by}")) is not None:
+        st.switch_page(layout.RUN, query_params={"run": far["run_id"][row]})
 
 left, right = st.columns(2, gap="large")
 with left:

@@ -11,7 +11,7 @@ import streamlit as st
 from analyzer import baseline
 from analyzer.detectors import DETECTORS
 from analyzer.findings import Finding
-from analyzer.pages import accepted, data, exports, fleet_pieces, layout, pieces, words
+from analyzer.pages import accepted, data, exports, fleet_pieces, layout, picked, pieces, words
 from analyzer.report import charts
 from analyzer.report.finding_markdown import as_markdown
 from analyzer.views import failures as views
@@ -111,9 +111,9 @@ def choose() -> str:
         placeholder=words.UNKNOWN,
     )
     exports.table(detectors, "findings-by-detector")
-    cells = event["selection"]["cells"]
-    if cells and cells[0][0] < len(slugs):
-        asked["detector"] = slugs[cells[0][0]]
+    row = picked.row(event, "detectors")
+    if row is not None and row < len(slugs):
+        asked["detector"] = slugs[row]
     return asked.get("detector", "") if asked.get("detector", "") in slugs else slugs[0]
 
 

@@ -10,7 +10,7 @@ import polars as pl
 import streamlit as st
 
 from analyzer.calibrate import TooFewRuns, calibrate
-from analyzer.pages import data, exports, layout, live, pieces, words
+from analyzer.pages import data, exports, layout, live, picked, pieces, words
 from analyzer.pages.data import Snapshot
 from analyzer.replay import Replayed, reached, replay
 from analyzer.report import charts_more
@@ -212,7 +212,7 @@ def stopped(now: Sequence[Replayed], then: Sequence[Replayed], same: bool) -> No
     )
     columns = ["agent_name", "guard_tried", "turn_tried", "saved_usd_tried", "succeeded", "cost_usd"]
     columns += [] if same else ["guard_in_force", "turn_in_force"]
-    st.caption("Click a row to open its run.")
+    st.caption("Click a row, or press Enter on it, to open its run.")
     event: Any = st.dataframe(
         rows.select(columns),
         hide_index=True,
@@ -224,8 +224,8 @@ def stopped(now: Sequence[Replayed], then: Sequence[Replayed], same: bool) -> No
         key="policy stopped",
     )
     exports.table(found, "stopped-runs")
-    if cells := event["selection"]["cells"]:
-        st.switch_page(layout.RUN, query_params={"run": found["run_id"][cells[0][0]]})
+    if (row := picked.row(event, "policy stopped")) is not None:
+        st.switch_page(layout.RUN, query_params={"run": found["run_id"][row]})
     if found.height > STOPPED_SHOWN:
         st.caption(f"and {found.height - STOPPED_SHOWN:,} more")
 

@@ -164,7 +164,7 @@ def tiles(sums: Sums) -> list[str]:
 st.html(pieces.tiles(tiles(sums)))
 pages = -(-sums.runs // PAGE_ROWS)
 summary, pager = st.columns([3, 2], vertical_alignment="center")
-summary.caption("Click a row to open its run, the head of a column to sort all runs by it.")
+summary.caption("Click a row, or press Enter on it, to open its run; the head of a column to sort all runs by it.")
 with pager, st.container(horizontal_alignment="right"):
     # Another list starts at its first page.
     page = st.pagination(pages, key=f"page of {sort} {descending} {wanted}") if pages > 1 else 1

@@ -1,4 +1,4 @@
-"""The table of runs, as it stands on several pages: click a row to open its run."""
+"""The table of runs, as it stands on several pages: click a row, or press Enter on it, to open its run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 import polars as pl
 import streamlit as st
 
-from analyzer.pages import layout, words
+from analyzer.pages import layout, picked, words
 
 _RANKS: Final = {0: "info", 1: "warning", 2: "error"}
 # Names of Streamlit's own palette: chips then follow the theme.
@@ -21,7 +21,7 @@ _TEXT_CHARS: Final = 80
 def run_table(
     runs: pl.DataFrame, key: str, *, short: bool = False, sort: Callable[[str], object] | None = None
 ) -> None:
-    """Rows of `views.runs.with_findings`; a click anywhere in a row leads to that run. `short`: fits a laptop's width.
+    """Rows of `views.runs.with_findings`; a click anywhere in a row, or Enter on it, leads to that run. `short`: fits a laptop's width.
 
     With `sort` a click on a column's head is told to it, by the column's name, and no longer sorts the rows shown.
     """
@@ -42,9 +42,7 @@ def run_table(
     heads = event["selection"]["columns"]
     if sort and heads:
         sort(heads[0])
-    cells = event["selection"]["cells"]
-    if cells:
-        row = cells[0][0]
+    if (row := picked.row(event, key)) is not None:
         st.switch_page(layout.RUN, query_params={"run": runs["run_id"][row]})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from analyzer.pages import data, exports, fleet_pieces, layout, links, pieces, words
+from analyzer.pages import data, exports, fleet_pieces, layout, links, picked, pieces, words
 from analyzer.pages.frames import safe
 from analyzer.report import charts_fleet
 from analyzer.views import tools as views
@@ -116,7 +116,7 @@ event: Any = st.dataframe(
     column_config=COLUMNS,
     placeholder=words.UNKNOWN,
 )
-exports.table(tools, "tools", "Click a row to see how that tool failed.")
+exports.table(tools, "tools", "Click a row, or press Enter on it, to see how that tool failed.")
 
 top = tools.filter(pl.col("tool_name").is_not_null()).head(CHARTED)
 left, right = st.columns(2, gap="large")
@@ -137,8 +137,8 @@ if tools.height > top.height:
     st.caption(f"The {top.height} most called of {tools.height:,} tools; the table has them all.")
 
 asked = st.query_params
-if (cells := event["selection"]["cells"]) and cells[0][0] < tools.height:
-    asked["tool"] = tools["tool_name"][cells[0][0]] or ""
+if (row := picked.row(event, "tools")) is not None and row < tools.height:
+    asked["tool"] = tools["tool_name"][row] or ""
 names = tools["tool_name"].to_list()
 worst = views.worst(tools)
 named = asked.get("tool", worst or "")
@@ -182,8 +182,8 @@ else:
             },
         )
         exports.table(calls, "failed-calls")
-        if cells := opened["selection"]["cells"]:
-            spot = {"run": calls["run_id"][cells[0][0]], "span": calls["span_id"][cells[0][0]]}
+        if (row := picked.row(opened, f"failed calls {tool}")) is not None:
+            spot = {"run": calls["run_id"][row], "span": calls["span_id"][row]}
             st.switch_page(layout.RUN, query_params=spot)
 if own.height and tool:
     st.page_link(

@@ -87,7 +87,7 @@ def _evidence(finding: Finding) -> str:
 
 def _value(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:,.4g}"
+        return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:,.4g}"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

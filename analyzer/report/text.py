@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from rich.console import RenderableType
 
-from analyzer.findings import Outcome, Report, State
+from analyzer.findings import LOST, Outcome, Report, State
 from analyzer.report.amounts import share
 from analyzer.report.clean import one_line
 from analyzer.report.finding_text import findings_in_words
@@ -43,7 +44,12 @@ def _unseen(outcomes: Sequence[Outcome]) -> Iterable[RenderableType]:
     if not short and not idle:
         return
     yield titled("What could not be seen")
-    told = [(one_line(o.detector), _sight(o)) for o in short]
+    told = []
+    if len(short) > 1 and all((o.reason or "").endswith(LOST) for o in short):
+        told.append(("every detector", LOST))
+        own = [replace(o, reason=(o.reason or "").removesuffix(LOST).removesuffix("; ")) for o in short]
+        short = [o for o in own if o.reason]
+    told += [(one_line(o.detector), _sight(o)) for o in short]
     if idle:
         told.append(("nothing to check", "for " + ", ".join(idle)))
     yield rows(told)

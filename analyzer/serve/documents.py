@@ -11,7 +11,7 @@ import orjson
 
 from analyzer.serve.batch import NO_ID, NO_SPAN, Batch, Malformed
 from instrument.otlp import Span, TracesData
-from instrument.store.lines import REFUSED, Line
+from instrument.store.lines import REFUSED, Line, resource_and_scope
 
 _DECODER: Final = msgspec.json.Decoder(Line)
 _NO_HEX: Final = frozenset(("", "0" * 32, "0" * 16))
@@ -27,6 +27,8 @@ def batch(body: bytes) -> Batch:
     spans = 0
     for resource in line.resourceSpans:
         for scope in resource.scopeSpans:
+            if resource_and_scope(resource.resource, scope.scope) == (None, None):  # not decoded yet, and perhaps not to be
+                return _carefully(body)
             spans += len(scope.spans)
             for span in scope.spans:
                 if span.traceId in _NO_HEX or span.spanId in _NO_HEX:
