@@ -84,6 +84,18 @@ _WRITES: Final = re.compile(
     """,
     re.VERBOSE,
 )
+_EDITS: Final = re.compile(
+    r"""\W*(?:"?\w+"?\s*:\s*"\s*)?(?:(?:edit|insert|append|create)\s+[\w./~'"-]|str_replace_editor\s+(?:create|str_replace|insert)\b)"""
+)
+"""The commands by which SWE-agent and its like edit files; no shell has commands of these names."""
+_WRITING: Final = _words(
+    """
+    add append book buy charge comment create edit insert message multiedit notebookedit notify order patch pay post publish
+    purchase put register reply resend send submit transfer upload upsert write
+    """
+)
+_STEERING: Final = _words("char chars frame input key keys move next step stdin")
+"""What a program under way is told: the same key pressed again is a step further."""
 _SLEEPS: Final = re.compile(r'^\W*(?:"?\w+"?\s*:\s*")?\s*sleep\s+[\d.]+\w?\W*$')
 
 
@@ -107,10 +119,21 @@ def effect_of_command(arguments: str | None) -> Effect:
         return Effect.CHANGES
     if _SLEEPS.match(arguments):
         return Effect.WAITS
-    return Effect.CHANGES if _WRITES.search(_NOWHERE.sub(" ", arguments)) else Effect.LOOKS
+    changes = _EDITS.match(arguments) or _WRITES.search(_NOWHERE.sub(" ", arguments))
+    return Effect.CHANGES if changes else Effect.LOOKS
 
 
 def effect_of(tool: str, arguments: str | None) -> Effect:
     """What a call does: by the name of the tool, or for a shell by the command in its arguments (as recorded, JSON)."""
     effect = effect_of_name(tool)
     return effect_of_command(arguments) if effect is Effect.COMMANDS else effect
+
+
+def writes(tool: str, arguments: str | None) -> bool:
+    """Whether a call puts down what its arguments say (a text, a message, an order), so that the same once more gets nobody further.
+
+    A narrower question than whether it changes something: scrolling on, or pressing a key again, goes on from where it was."""
+    if effect_of_name(tool) is Effect.COMMANDS:
+        return _EDITS.match(arguments or "") is not None
+    words = {w.lower() for w in _WORDS.findall(tool)}
+    return effect_of_name(tool) is Effect.CHANGES and bool(words & _WRITING) and not words & _STEERING

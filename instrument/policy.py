@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -21,6 +21,9 @@ Count = Annotated[int, Meta(ge=1, le=10**9)]
 Share = Annotated[float, Meta(gt=0, le=1)]
 Money = Annotated[float, Meta(gt=0, le=1e9)]
 Seconds = Annotated[float, Meta(gt=0, le=1e9)]
+
+NOT_SET: Final = "none"
+"""What a file says of a setting that is to have no value though its default is one: TOML has no null."""
 
 
 class Guards(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -282,7 +285,8 @@ class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     run_limit_usd: Annotated[
         Money | None,
         Meta(
-            description="US dollars that one run may cost, its sub-agents included; no request is sent that could cross it."
+            description="US dollars that one run may cost, its sub-agents included; no request is sent that could cross it. "
+            'In a file `"none"` is no limit.'
         ),
     ] = 10.0
     user_day_limit_usd: Annotated[
@@ -357,6 +361,31 @@ class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tool_failure_calls: Annotated[
         Count, Meta(description="Calls of the tool in these ten minutes needed before a share says anything.")
     ] = 10
+    model_failure_share: Annotated[
+        Share,
+        Meta(
+            description="Share of the requests to a model of the last ten minutes that failed after all retries, from which it is reported."
+        ),
+    ] = 0.2
+    model_failure_error_share: Annotated[Share, Meta(description="The same share from which somebody is woken.")] = 0.5
+    model_failure_calls: Annotated[
+        Count, Meta(description="Requests to the model in these ten minutes needed before a share says anything.")
+    ] = 5
+    model_refusals: Annotated[
+        Count,
+        Meta(
+            description="Requests of these ten minutes that the provider refused for the key, its rights or the account's balance, "
+            "from which somebody is woken."
+        ),
+    ] = 3
+    model_retry_ratio: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1e6,
+            description="Times that a request to a model was sent again on average in these ten minutes, from which it is reported.",
+        ),
+    ] = 0.5
     loop_share: Annotated[
         Share, Meta(description="Share of an agent's runs of the last hour in which a loop was seen.")
     ] = 0.1
@@ -400,6 +429,25 @@ class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     review_seconds: Annotated[
         Seconds, Meta(description="A request that waits for a person for so long is reported.")
     ] = 600.0
+    baseline_runs: Annotated[
+        Count,
+        Meta(
+            description="Recorded runs (of a tool: calls) needed before `flyball alerts generate --db` takes a line from them; "
+            "with fewer the line is the one of this policy."
+        ),
+    ] = 20
+    baseline_quantile: Annotated[
+        Share, Meta(description="What this share of the healthy runs stays within is usual: for cost and for silence.")
+    ] = 0.99
+    baseline_ratio: Annotated[
+        float, Meta(ge=1, le=1e6, description="Times what is usual, from which cost or silence is reported.")
+    ] = 2.0
+    baseline_chance: Annotated[
+        Share,
+        Meta(
+            description="A share of failing calls or looping runs is reported where chance alone would bring it about less often than this."
+        ),
+    ] = 0.001
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -435,9 +483,18 @@ def policy_tables(path: Path | None = None, *, start: Path | None = None) -> tup
 def parse_policy(tables: dict[str, Any], path: Path | None = None) -> Policy:
     """A policy from decoded TOML; the `prices` table belongs to `instrument.prices` and is passed over."""
     try:
-        return msgspec.convert({k: v for k, v in tables.items() if k != "prices"}, Policy)
+        return msgspec.convert({k: _with_unset(k, v) for k, v in tables.items() if k != "prices"}, Policy)
     except msgspec.ValidationError as e:
         raise PolicyError(path, f"{e}; `flyball detectors` and docs/policy.md list what a policy may say") from None
+
+
+def _with_unset(section: str, table: Any) -> Any:
+    """A table of a file with None where it says `NOT_SET` of a setting that may have no value."""
+    if not isinstance(table, dict) or NOT_SET not in table.values():
+        return table
+    struct = next((field.type for field in msgspec.structs.fields(Policy) if field.name == section), None)
+    hints = get_type_hints(struct) if struct else {}
+    return {k: None if v == NOT_SET and type(None) in get_args(hints.get(k)) else v for k, v in table.items()}
 
 
 def _nearest(start: Path) -> Path | None:

@@ -15,6 +15,8 @@ from typing import Any
 
 import orjson
 
+from instrument.failure_words import object_says_failure, text_says_failure
+
 _WORD = re.compile(r"\b[^\W\d]++\b")
 """A word that holds no digit."""
 _LETTERS = re.compile(r"[^\W\d]+")
@@ -56,11 +58,6 @@ _VALUES = re.compile(
     re.VERBOSE,
 )
 _SPACE = re.compile(r"\s+")
-_ERROR_TEXT = re.compile(
-    r"\s*(?:<[\w-]+>\s*|\[)?(?:(?:[A-Za-z_.]*(?:Error|Exception))\b|(?:error|fatal|failed|failure|traceback|exception)\b\s*[:(\]!]"
-    r"|error executing|(?:unknown|no such) (?:tool|function)\b|tool [^\n]{1,80} (?:not found|does not exist))",
-    re.IGNORECASE,
-)
 KIND_CHARS = 160
 """A failure kind is cut here: enough to tell two errors apart, short enough to group and read."""
 _ERROR_READ_CHARS = 2_000
@@ -183,26 +180,30 @@ def result_key(result: Any) -> int | None:
     return None if text is None else key_of(canonical(text))
 
 
+def loose_result_key(result: Any) -> int | None:
+    """The same words in an answer, in whatever order and number; those that hold a digit (counters, ids, times) left out.
+
+    For calls that write: how long the file is by now is no news. None: not recorded, or not a word in it.
+    """
+    words = sorted(set(_WORD.findall((result_text(result) or "").lower())))
+    return key_of(" ".join(words).encode("utf-8", "replace")) if words else None
+
+
 def says_error(result: Any) -> bool:
     """Whether a result that nobody flagged reads like a failure: an opening such as "Error:", or JSON that says so.
 
-    A heuristic on purpose narrow: text that merely mentions an error somewhere is no failure.
+    A heuristic on purpose narrow (`instrument.failure_words`): text that merely mentions an error somewhere is no failure.
     """
     text = result_text(result)
     if not text:
         return False
-    head = text[:_ERROR_READ_CHARS].lstrip()
-    if head[:1] == "{":
-        try:
-            value = orjson.loads(text)
-        except ValueError:
-            return False
-        if not isinstance(value, dict):
-            return False
-        return bool(value.get("error") or value.get("is_error") is True or value.get("isError") is True) or (
-            value.get("success") is False or value.get("status") in ("error", "failed", "failure")
-        )
-    return _ERROR_TEXT.match(head) is not None
+    if text[:_ERROR_READ_CHARS].lstrip()[:1] != "{":
+        return text_says_failure(text)
+    try:
+        value = orjson.loads(text)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and object_says_failure(value)
 
 
 def failure_kind(error_type: str | None, message: Any) -> str:

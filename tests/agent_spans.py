@@ -21,6 +21,8 @@ def read(tmp_path: Path, content: Any) -> tuple[Spans, Kept]:
     kept, reading = reading_of(tmp_path / "log")
     assert reading.refusals == []
     for span in kept.spans:
+        span.setdefault("parentSpanId", "")
+        span.setdefault("status", None)
         span["values"] = {a["key"]: plain(msgspec.convert(a["value"], AnyValue)) for a in span["attributes"]}
     return sorted(kept.spans, key=lambda s: (operation(s) == "invoke_agent", s["startTimeUnixNano"])), kept
 

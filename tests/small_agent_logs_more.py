@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from small_agent_outputs import OUTPUTS
+
 Json = dict[str, Any]
 
 
@@ -353,6 +355,7 @@ MORE: dict[str, Any] = {
     "OpenHands log": OPENHANDS,
     "OpenHands log: events": EVENTS,
     "OpenClaw telemetry": OPENCLAW,
+    **OUTPUTS,
 }
 """By the name of the format, and what of it this is where there are several; lists are one record a line."""
 

@@ -7,12 +7,12 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from app_database import Call, Run, Turn, a_day, failing, growing, healthy, write
-from playwright.sync_api import Browser, Page
+from app_watched import Watched, watching
+from playwright.sync_api import Browser
 from test_app_pieces import HOSTILE
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
@@ -31,26 +31,6 @@ def hostile_runs() -> list[Run]:
     turns = [Turn(HOSTILE, [Call("refund", {HOSTILE: i}, f"Error: {HOSTILE}", True)]) for i in range(8)]
     good = [healthy(n, HOSTILE) for n in range(1, 4)]
     return [Run(9, HOSTILE, turns, asked=HOSTILE, model=HOSTILE, failed=True), *good]
-
-
-@dataclass
-class Watched:
-    """A page, and what it did that it should not."""
-
-    page: Page
-    address: str
-    outside: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-
-    def open(self, path: str) -> None:
-        """Opens a page of the app and waits until it is drawn."""
-        self.page.goto(f"{self.address}/{path}")
-        settle(self.page)
-
-    @property
-    def said(self) -> str:
-        """All text on the page."""
-        return self.page.locator("[data-testid=stMain]").inner_text()
 
 
 @pytest.fixture(scope="module")
@@ -72,19 +52,10 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
 
 
 def watched(browser: Browser, address: str, scheme: str = "light", width: int = 1280) -> Iterator[Watched]:
-    """A fresh page that must come to its end without a request to elsewhere and without an error."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    watch = Watched(context.new_page(), address)
-    local = (address, address.replace("http", "ws"), "data:", "blob:")
-    watch.page.on("request", lambda r: None if r.url.startswith(local) else watch.outside.append(r.url))
-    watch.page.on("websocket", lambda s: None if s.url.startswith(local) else watch.outside.append(s.url))
-    watch.page.on("console", lambda m: watch.errors.append(m.text) if m.type == "error" else None)
-    watch.page.on("pageerror", lambda e: watch.errors.append(str(e)))
-    watch.page.on("dialog", lambda d: (watch.errors.append(f"dialog: {d.message}"), d.dismiss()))
-    yield watch
-    context.close()
-    assert watch.outside == []
-    assert watch.errors == []
+    """A fresh page that must come to its end without a request to elsewhere, an error or a message that is too large."""
+    with watching(browser, address, scheme, width) as watch:
+        yield watch
+        assert watch.faults() == []
 
 
 @pytest.fixture

@@ -196,8 +196,14 @@ def test_the_file_says_the_policy_and_keeps_the_prices(tmp_path: Path) -> None:
     assert tomllib.loads(text)["prices"] == kept["prices"]
     assert "# Model calls of one run" in text
     assert parse_policy(tomllib.loads(whatif.as_toml(Policy()))) == Policy()
-    with pytest.raises(PolicyError, match=r"cost\.run_limit_usd"):
-        whatif.as_toml(Policy(cost=Cost(run_limit_usd=None)))
+    unlimited = Policy(cost=Cost(run_limit_usd=None))
+    assert 'run_limit_usd = "none"' in whatif.as_toml(unlimited)
+    assert parse_policy(tomllib.loads(whatif.as_toml(unlimited))) == unlimited
+
+
+def test_only_what_may_have_no_value_can_be_unset() -> None:
+    with pytest.raises(PolicyError, match=r"Expected `int`, got `str` - at `\$\.loops\.turns`"):
+        parse_policy({"loops": {"turns": "none"}})
 
 
 def test_only_the_newest_runs_are_replayed_and_the_same_comes_out(day: Path) -> None:
@@ -239,6 +245,16 @@ def test_the_policy_page_tries_other_thresholds(monkeypatch: pytest.MonkeyPatch,
     assert "loops.turns" in said(at)
     assert len(at.dataframe[0].value) > len(before)
     assert "guard_in_force" in at.dataframe[0].value
+
+
+def test_a_limit_that_is_cleared_is_no_limit_and_can_be_saved(monkeypatch: pytest.MonkeyPatch, day: Path) -> None:
+    at = app(monkeypatch, day, "policy")
+    at.number_input(key="policy cost.run_limit_usd").set_value(None)
+    at.button(key="FormSubmitter:policy form-Replay these").click().run()
+    assert not at.exception
+    assert "cost.run_limit_usd" in said(at)
+    assert "not set" in said(at)
+    assert not [c for c in at.caption if "No file can say" in c.value]
 
 
 def test_a_threshold_that_cannot_be_leaves_the_last_policy(monkeypatch: pytest.MonkeyPatch, day: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -10,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_views_runs import finding
 
-from analyzer.findings import GuardAction, Outcome, Severity, State
-from analyzer.pages import pieces, words
+from analyzer.findings import Finding, GuardAction, Outcome, Severity, State
+from analyzer.pages import pieces, turns, words
 from analyzer.views.conversation import Call, Said, Text, Turn
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script> **bold** {{ 7*7 }} `code` \x1b[31mred \u202egnp.exe &amp; \"'"
-OURS = {"div", "span", "p", "b", "h1", "code", "table", "tr", "td", "th"}
+OURS = {"div", "a", "details", "summary", "span", "p", "b", "h1", "code", "table", "tr", "td", "th"}
 
 
 class Reader(HTMLParser):
@@ -43,6 +44,11 @@ def read(markup: str) -> Reader:
     return reader
 
 
+def drawn(turn: Turn, findings: Sequence[Finding] = (), actions: Sequence[GuardAction] = ()) -> str:
+    """A turn as the page of a run shows it."""
+    return turns.turn(turn, turns.Beside(run_id="r", findings=findings, actions=actions))
+
+
 def hostile_turn(text: str) -> Turn:
     """A turn in which everything recorded is `text`."""
     said = Said(role=text, kind=text, name=text, text=Text(text))
@@ -65,7 +71,7 @@ def hostile_turn(text: str) -> Turn:
 @pytest.mark.parametrize(
     "piece",
     [
-        pieces.turn(hostile_turn(HOSTILE), [finding("x")]),
+        drawn(hostile_turn(HOSTILE), [finding("x")]),
         pieces.finding_card(finding("x", message=HOSTILE, advice=HOSTILE, agent_name=HOSTILE), with_run=True),
         pieces.outcomes([Outcome(detector=HOSTILE, state=State.PARTIAL, known=0.5, reason=HOSTILE)]),
         pieces.tile(HOSTILE, HOSTILE, HOSTILE),
@@ -76,7 +82,7 @@ def hostile_turn(text: str) -> Turn:
 def test_markup_in_a_trace_stays_text(piece: str) -> None:
     seen = read(piece)
     assert seen.tags <= OURS
-    assert seen.attributes <= {"class"}
+    assert seen.attributes <= {"class", "href", "target"}
     assert "<script>alert(2)</script>" in seen.text
     assert "**bold** {{ 7*7 }}" in seen.text
     assert "\x1b" not in piece
@@ -85,7 +91,7 @@ def test_markup_in_a_trace_stays_text(piece: str) -> None:
 
 @given(st.text())
 def test_no_text_makes_a_tag(text: str) -> None:
-    assert read(pieces.turn(hostile_turn(text))).tags <= OURS
+    assert read(drawn(hostile_turn(text))).tags <= OURS
     assert read(pieces.prose(text)).tags <= {"code"}
 
 
@@ -102,7 +108,7 @@ def test_what_acts_or_hides_is_made_visible() -> None:
 
 def test_long_texts_say_what_is_left_out() -> None:
     turn = Turn(number=1, answered=(Said(role="assistant", kind="text", text=Text("abc", 12_345)),))
-    assert "12,345 more characters" in read(pieces.turn(turn)).text
+    assert "12,345 more characters" in read(drawn(turn)).text
 
 
 @pytest.mark.parametrize(
@@ -114,19 +120,19 @@ def test_long_texts_say_what_is_left_out() -> None:
     ],
 )
 def test_a_turn_without_messages_says_why(state: str | None, said: str) -> None:
-    assert said in read(pieces.turn(Turn(number=1, content_state=state))).text
+    assert said in read(drawn(Turn(number=1, content_state=state))).text
 
 
 def test_more_calls_than_are_shown_are_counted() -> None:
     call = hostile_turn("x").calls[0]
-    seen = read(pieces.turn(Turn(number=1, calls=(call,) * 60))).text
+    seen = read(drawn(Turn(number=1, calls=(call,) * 60))).text
     assert "and 10 more calls" in seen
 
 
 def test_a_turn_has_the_colour_of_the_worst_finding_that_names_it() -> None:
     both = [finding("x"), finding("x", severity=Severity.ERROR)]
-    assert 'class="fb-turn error"' in pieces.turn(Turn(number=1), both)
-    assert 'class="fb-turn "' in pieces.turn(Turn(number=1))
+    assert 'class="fb-turn error"' in drawn(Turn(number=1), both)
+    assert 'class="fb-turn "' in drawn(Turn(number=1))
 
 
 def test_waste_names_only_what_is_known() -> None:
@@ -164,19 +170,19 @@ ACTION = GuardAction(
 
 def test_what_a_guard_did_stands_in_the_call_or_the_turn_it_was_done_in() -> None:
     turn = hostile_turn("x")
-    shown = pieces.turn(turn, [], [ACTION, replace(ACTION, step=0, action="nudge", observed=True)])
+    shown = drawn(turn, [], [replace(ACTION, turn=1), replace(ACTION, turn=1, step=0, action="nudge", observed=True)])
     call = shown[shown.index('class="fb-part call') :]
     assert call.index("block") < call.index("nudge (observed)")
     assert call.count("<code>ls</code> was refused.") == 2
     assert "loops.same_call_repeats = 4" in call
-    assert "guard" not in pieces.turn(turn)
+    assert "guard" not in drawn(turn)
 
 
 def test_a_call_that_a_guard_blocked_is_not_shown_as_failed() -> None:
     turn = hostile_turn("x")
     blocked = replace(turn, calls=(replace(turn.calls[0], rejected="blocked"),))
-    assert "fb-part call failed" in pieces.turn(turn)
-    assert "fb-part call failed" not in pieces.turn(blocked)
+    assert "fb-part call failed" in drawn(turn)
+    assert "fb-part call failed" not in drawn(blocked)
 
 
 def test_a_long_list_of_actions_is_cut_and_counted() -> None:
@@ -188,7 +194,7 @@ def test_a_long_list_of_actions_is_cut_and_counted() -> None:
 @given(st.text() | st.just(HOSTILE))
 def test_whatever_a_guard_says_stays_text(words: str) -> None:
     action = replace(ACTION, guard=words, action=words, reason=words, setting=words, tool=words)
-    for shown in (pieces.guard_actions([action]), pieces.turn(hostile_turn("x"), [], [action])):
+    for shown in (pieces.guard_actions([action]), drawn(hostile_turn("x"), [], [replace(action, turn=1)])):
         found = read(shown)
         assert found.tags <= OURS
-        assert found.attributes <= {"class"}
+        assert found.attributes <= {"class", "href", "target"}

@@ -18,7 +18,8 @@ from test_views_runs import finding
 
 from analyzer.findings import Severity
 from analyzer.pages import data, turns
-from analyzer.report import charts, charts_run
+from analyzer.report import charts_behaviour, charts_timeline, charts_turns
+from analyzer.report.colors import SEVERITY_COLORS
 from analyzer.views import behaviour, composition, timeline
 from analyzer.views import run as views
 from analyzer.views.conversation import Call as Told
@@ -204,15 +205,15 @@ def test_charts_hold_no_address_and_say_their_units(runs: Path) -> None:
         made, graph = composition.composition(con, key), behaviour.behaviour(con, key)
         costs, density = views.costs(views.turns(con, key)), views.density(con, key, start, end)
     page, bands = timeline.page(whole, 0, 60), views.bands([])
-    fall = spec(charts_run.waterfall(page.rows, page.gaps, (page.low, page.high), chosen=page.rows["span_id"][3]))
-    filled = spec(charts_run.composition(made.parts, made.unit, made.compactions, bands, 200_000))
+    fall = spec(charts_timeline.waterfall(page.rows, page.gaps, (page.low, page.high), chosen=page.rows["span_id"][3]))
+    filled = spec(charts_turns.composition(made.parts, made.unit, made.compactions, bands, 200_000))
     all_specs = [
-        fall, filled, spec(charts_run.costs(costs, bands)), spec(charts_run.overview(density, (0, 9), whole.gaps)),
-        spec(charts_run.behaviour(graph.tools, *behaviour.drawn(graph))),
+        fall, filled, spec(charts_turns.costs(costs, bands)), spec(charts_timeline.overview(density, (0, 9), whole.gaps)),
+        spec(charts_behaviour.behaviour(graph.tools, *behaviour.drawn(graph))),
     ]  # fmt: skip
     assert not any("http" in one for one in all_specs)
     assert "seconds since the run began" in fall
-    assert charts.SEVERITY_COLORS["error"] in fall
+    assert SEVERITY_COLORS["error"] in fall
     assert "tokens sent" in filled
     assert "window: 200,000 tokens" in filled
     assert "US dollars so far" in all_specs[2]
@@ -226,7 +227,7 @@ def test_the_bar_of_a_span_that_has_not_ended_is_open() -> None:
         schema_overrides={"end_seconds": pl.Float64, "seconds": pl.Float64, "self_seconds": pl.Float64, "severity": pl.String},
     )  # fmt: skip
     gaps = pl.DataFrame(schema={"start_seconds": pl.Float64, "end_seconds": pl.Float64, "seconds": pl.Float64})
-    sent = charts_run.waterfall(rows, gaps, (1.0, 5.0)).to_dict()
+    sent = charts_timeline.waterfall(rows, gaps, (1.0, 5.0)).to_dict()
     (row,) = next(iter(sent["datasets"].values()))
     assert row["took"] == "not ended"
     assert row["end"] == 5.0

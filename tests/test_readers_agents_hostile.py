@@ -125,6 +125,7 @@ PLACES = {
     "OpenHands log": '"out"',
     "OpenHands log: events": '"Gone."',
     "OpenClaw telemetry": '"a"',
+    "Codex output": '"It is gone."',
 }
 """What is replaced in a log: a result or a message, as raw JSON; `"Fix it."` elsewhere."""
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
-from app_database import Call, Run, Turn, failing, growing, healthy, looping, write
+from app_database import START_NS, Call, Run, Turn, failing, growing, healthy, looping, write
 from test_views_runs import finding
 
-from analyzer.findings import Severity
+from analyzer.views import failures, timeline, tools
 from analyzer.views import run as views
 from analyzer.views.conversation import Said, Text, conversation
-from analyzer.views.runs import summaries
+from analyzer.views.runs import findings_over_time, spend_over_time, summaries, with_findings
 from instrument.store.connect import reading, writing
 
 
@@ -42,32 +42,16 @@ def test_a_turn_is_a_model_call_with_its_tools(store: Path) -> None:
 def test_charts_of_a_long_run_get_no_more_points_than_they_can_show(store: Path) -> None:
     with reading(store) as con:
         turns = views.turns(con, only(con))
-    loops = [finding("x", first_turn=7, last_turn=7, severity=Severity.ERROR)]
-    points = views.for_charts(turns, loops, points=5)
+    points = views.costs(turns, points=5)
     assert points.select("turn", "last_turn").rows() == [(1, 3), (4, 6), (7, 9), (10, 12)]
-    assert points["input_tokens"].to_list() == [3_700 + 90 * i for i in (2, 5, 8, 11)]
     assert points["cost_usd"].sum() == pytest.approx(turns["cost_usd"].sum())
-    assert points["severity"].to_list() == [None, None, "error", None]
-    assert views.for_charts(turns, []).height == 12
+    assert points["so_far_usd"][-1] == pytest.approx(turns["cost_usd"].sum())
+    assert views.costs(turns).height == 12
 
 
 def test_a_sum_of_unknown_costs_is_unknown(tmp_path: Path) -> None:
     with reading(write(tmp_path / "a.duckdb", [Run(1, "a", [Turn("x")] * 4, model="my-own")])) as con:
-        assert views.for_charts(views.turns(con, only(con)), [], points=2)["cost_usd"].to_list() == [None, None]
-
-
-def test_spans_come_a_page_at_a_time_with_the_severity_of_what_names_them(store: Path) -> None:
-    with reading(store) as con:
-        start = con.sql("SELECT min(start_ns) FROM spans").fetchall()[0][0]
-        found = [finding("x", first_step=3, last_step=4)]
-        page = views.spans(con, only(con), start, found, offset=2, limit=4)
-        assert views.span_count(con, only(con)) == 25
-        assert views.span_count(con, only(con), before_step=10) == 10
-    assert page["step"].to_list() == [2, 3, 4, 5]
-    assert page["severity"].to_list() == [None, "warning", "warning", None]
-    assert page["kind"].to_list() == ["tool", "model", "tool", "model"]
-    assert page["start_seconds"].is_sorted()
-    assert views.edges(page) == (page["start_seconds"][0], page["end_seconds"][-1])
+        assert views.costs(views.turns(con, only(con)), points=2)["cost_usd"].to_list() == [None, None]
 
 
 def test_density_counts_every_span_but_the_agents_once(tmp_path: Path) -> None:
@@ -181,8 +165,6 @@ def test_a_call_reported_twice_is_there_once(store: Path) -> None:
     with reading(store) as con:
         key = only(con)
         turns = views.turns(con, key)
-        assert views.span_count(con, key) == 23
-        assert views.spans(con, key, 0, [], offset=0, limit=100)["step"].to_list() == [0, 1, 2, *range(5, 25)]
         told = conversation(con, key, 1, 12)
     assert turns["tool_calls"].sum() == 11
     assert turns["input_tokens"].count() == 11
@@ -200,3 +182,41 @@ def test_a_run_counts_a_call_reported_twice_once(store: Path) -> None:
     assert (before["tool_calls"], after["tool_calls"]) == (12, 11)
     assert after["output_tokens"] == before["output_tokens"] - 120
     assert after["cost_usd"] < before["cost_usd"]
+
+
+def test_times_that_nobody_recorded_are_not_known(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.duckdb", [healthy(1), looping(2)])
+    with writing(path) as con:
+        first = con.sql("SELECT min(start_ns) FROM spans WHERE run_key = 1").fetchall()[0][0]
+        con.execute("UPDATE spans SET start_ns = start_ns - ?, end_ns = end_ns - ? WHERE run_key = 1", [first, first])
+        con.execute("UPDATE spans SET start_ns = NULL, end_ns = NULL WHERE run_key = 1 AND step = 2")
+    with reading(path) as con:
+        runs = with_findings(summaries(con), [])
+        unknown = runs.filter(run_key=1).row(0, named=True)
+        whole = timeline.timeline(con, 1, 0)
+        turns = conversation(con, 1, 1, 3)
+    assert runs["run_key"].to_list() == [2, 1], "the newest first, and what is not known last"
+    assert (unknown["start_ns"], unknown["end_ns"], unknown["seconds"]) == (None, None, None)
+    assert unknown["outcome"] == "ended"
+    assert [turn.seconds for turn in turns] == [None] * 3
+    assert whole.rows["start_seconds"].count() == 0
+    assert not whole.rows["pending"].any()
+    spent, found = spend_over_time(runs), [finding("x", start_ns=1_000), finding("y", start_ns=START_NS)]
+    assert spent["runs"].to_list() == [1]
+    assert findings_over_time(runs, found)["findings"].sum() == 1
+    assert failures.modes_over_time(runs, failures.found(found))["findings"].sum() == 1
+    assert failures.by_detector(runs, failures.found(found))["last_ns"].to_list() == [START_NS]
+
+
+def test_where_no_time_is_known_charts_over_time_are_empty(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.duckdb", [looping(2)])
+    with writing(path) as con:
+        con.execute("UPDATE spans SET start_ns = step, end_ns = step")
+    with reading(path) as con:
+        runs = with_findings(summaries(con), [])
+        assert tools.trends(con).is_empty()
+    found = [finding("x", start_ns=0)]
+    assert spend_over_time(runs).is_empty()
+    assert findings_over_time(runs, found).is_empty()
+    assert failures.modes_over_time(runs, failures.found(found)).is_empty()
+    assert failures.by_detector(runs, failures.found(found)).height == 1

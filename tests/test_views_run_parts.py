@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import polars as pl
 import pytest
-from app_database import SECOND, Call, Run, Turn, document, failing, growing, healthy, looping, write
+from app_database import SECOND, START_NS, Call, Run, Turn, document, failing, growing, healthy, looping, write
 from hypothesis import given
 from hypothesis import strategies as st
 from test_app_pieces import HOSTILE
@@ -91,10 +91,10 @@ def test_self_time_is_what_no_child_was_at_work(tmp_path: Path) -> None:
         for step, low, high in ((0, 0, 20), (1, 0, 10), (2, 1, 4), (3, 2, 5), (4, 8, 30), (5, 9, None)):
             con.execute(
                 "UPDATE spans SET start_ns = ?, end_ns = ? WHERE step = ?",
-                [low * SECOND, None if high is None else high * SECOND, step],
+                [START_NS + low * SECOND, None if high is None else START_NS + high * SECOND, step],
             )
     with reading(path) as con:
-        whole = timeline.timeline(con, only(con), 0)
+        whole = timeline.timeline(con, only(con), START_NS)
     by_step = {row["step"]: row for row in whole.rows.iter_rows(named=True)}
     assert by_step[1]["self_seconds"] == pytest.approx(10 - 4 - 2)
     assert by_step[0]["self_seconds"] == pytest.approx(10)

@@ -10,13 +10,14 @@ import duckdb
 import numpy as np
 import polars as pl
 
+from analyzer.alerts.baselines import Baseline
 from analyzer.alerts.firing import Firing, Holding, firings, holding
 from analyzer.alerts.gauges import gauges, grid
 from analyzer.alerts.metrics import HOUR_SECONDS, NOW_ONLY
-from analyzer.alerts.prometheus import Timing
 from analyzer.alerts.rule import Rule
 from analyzer.alerts.rules import rules
 from analyzer.alerts.stretches import runs_between
+from analyzer.alerts.timing import Timing
 from analyzer.alerts.windows import SECOND, Instants
 from analyzer.findings import Finding, Severity
 from analyzer.run import judge
@@ -66,16 +67,17 @@ def backtest(
     *,
     instants: Instants | None = None,
     findings: Sequence[Finding] | None = None,
+    baselines: Sequence[Baseline] = (),
 ) -> Backtest:
     """The rules of `policy` evaluated every `timing.interval_seconds` of the record in which anything went on, and a little longer.
 
     `instants` are some of the `active_instants` where not all of the history is wanted; `findings` those of `judge`, where they are known.
     """
     when = timing or Timing()
-    possible = [r for r in rules(policy) if not _timeless(r)]
+    possible = [r for r in rules(policy, baselines) if not _timeless(r)]
     partly = instants is not None
     instants = active_instants(con, when.interval_seconds) if instants is None else instants
-    fired = list(firings(held_over(con, policy, possible, instants), instants, when))
+    fired = list(firings(held_over(con, policy, possible, instants, baselines), instants, when))
     judged = judge(con, policy).findings if findings is None else findings
     found = _placed(con, [f for f in judged if f.severity is not Severity.INFO])
     if partly:
@@ -86,11 +88,18 @@ def backtest(
     return Backtest(tested, tuple(r for r in rules(policy) if _timeless(r)), unseen, len(found), instants)
 
 
-def held_over(con: duckdb.DuckDBPyConnection, policy: Policy, some: Sequence[Rule], instants: Instants) -> Holding:
+def held_over(
+    con: duckdb.DuckDBPyConnection,
+    policy: Policy,
+    some: Sequence[Rule],
+    instants: Instants,
+    baselines: Sequence[Baseline] = (),
+) -> Holding:
     """When the conditions of `some` rules hold, evaluated a part of `instants` at a time so that memory stays bounded."""
     parts: list[list[pl.DataFrame]] = [[] for _ in some]
     for start in range(0, len(instants), _CHUNK):
-        values = gauges(con, policy, instants[start : start + _CHUNK])
+        now = instants[start : start + _CHUNK]
+        values = {**gauges(con, policy, now), **{baseline.metric: baseline.at(now) for baseline in baselines}}
         for rule, part in zip(some, parts, strict=True):
             part.append(holding(rule, values))
     return [(rule, pl.concat(part)) for rule, part in zip(some, parts, strict=True) if part]
@@ -168,7 +177,9 @@ def _behind(place: _Placed, fired: Firing) -> bool:
     """Whether the finding may be what the alert fired for: same thing, same labels, and at that time or in the hour before."""
     if place.finding.detector not in fired.rule.detectors:
         return False
-    labels = {"agent_name": place.agent_name, "model": place.model}
+    labels = {"agent_name": place.agent_name}
+    if "agent_name" in fired.labels:  # else it is about the model of a request, of which a run may ask several
+        labels["model"] = place.model
     if any(labels.get(name, value) != value for name, value in fired.labels.items()):
         return False
     until = fired.resolved_ns if fired.resolved_ns is not None else 2**63

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,13 +16,14 @@ import duckdb
 import numpy as np
 import polars as pl
 
+from analyzer.alerts.baselines import Baseline
 from analyzer.alerts.conditions import Grew
 from analyzer.alerts.firing import Firing, firings, holding
 from analyzer.alerts.gauges import Waiting, gauges, grid
 from analyzer.alerts.metrics import LOST_SPANS, NOW_ONLY
-from analyzer.alerts.prometheus import Timing
 from analyzer.alerts.rule import VALUE
 from analyzer.alerts.rules import rules
+from analyzer.alerts.timing import Timing
 from analyzer.alerts.windows import SECOND
 from instrument.errors import FlyballError, StoreError
 from instrument.policy import Policy
@@ -31,7 +33,10 @@ _VERSION: Final = 1
 _ESCAPED: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 """What means something in Slack's text: https://docs.slack.dev/messaging/formatting-message-text#escaping."""
 _NAME_CHARS: Final = 80
-_SHOWN: Final = 20
+_SUMMARY_CHARS: Final = 500
+_SHOWN: Final = 45
+"""Of the 50 blocks that a message may have."""
+_FALLBACK_SHOWN, _FALLBACK_CHARS = 5, 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ def firing_now(
     timing: Timing,
     waiting: Waiting | None = None,
     lost_before: float | None = None,
+    baselines: Sequence[Baseline] = (),
 ) -> tuple[tuple[Alert, ...], float]:
     """The alerts that fire at `now_ns`, and how many spans have been lost by now.
 
@@ -78,10 +84,10 @@ def firing_now(
     back = 2 * (timing.for_seconds + timing.keep_firing_seconds) + timing.interval_seconds
     past = grid(now_ns - back * SECOND, now_ns, timing.interval_seconds)
     instants = np.unique(np.append(past[past < now_ns], now_ns))
-    values = gauges(con, policy, instants, waiting)
+    values = {**gauges(con, policy, instants, waiting), **{b.metric: b.at(instants) for b in baselines}}
     at_once = Timing(timing.interval_seconds, for_seconds=0, keep_firing_seconds=0)
     found: list[Firing] = []
-    for rule in rules(policy):
+    for rule in rules(policy, baselines):
         held = holding(rule, values)
         timeless = not NOW_ONLY.isdisjoint(rule.when.metrics())
         if isinstance(rule.when, Grew):
@@ -146,21 +152,31 @@ def remember(path: Path, state: Remembered) -> None:
 
 
 def payload(look: Look) -> dict[str, Any]:
-    """The message about what is new and what is resolved, as Slack and whoever speaks its format takes it: `{"text": ...}`.
+    """The message about what is new and what is resolved, as Slack and whoever speaks its format takes it.
 
-    `alerts` beside it holds the same as values. Names from traces are escaped, so that they neither link nor call anybody.
+    `text` is the line of a notification, `blocks` what is read: at most 50, each of at most 3,000 characters
+    (https://docs.slack.dev/reference/block-kit/blocks/). `alerts` beside them holds the same as values. Names from traces are escaped, so
+    that they neither link nor call anybody.
     """
-    lines = [f"*{len(look.new)} firing, {len(look.resolved)} resolved* (flyball)"]
-    lines += [f"*{a.severity.upper()}* {a.alert}: {a.summary.translate(_ESCAPED)}" for a in look.new[:_SHOWN]]
-    lines += [f"_resolved_ {a.alert}: {a.summary.translate(_ESCAPED)}" for a in look.resolved[:_SHOWN]]
-    left = max(0, len(look.new) - _SHOWN) + max(0, len(look.resolved) - _SHOWN)
-    if left:
-        lines.append(f"and {left} more")
+    head = f"{len(look.new)} firing, {len(look.resolved)} resolved (flyball)"
+    said = [f"*{a.severity.upper()}* {a.alert}: {_mrkdwn(a.summary)}" for a in look.new]
+    said += [f"_resolved_ {a.alert}: {_mrkdwn(a.summary)}" for a in look.resolved]
+    shown = said[:_SHOWN] + ([f"and {len(said) - _SHOWN} more: flyball alerts check"] if len(said) > _SHOWN else [])
     states = [("firing", look.new), ("resolved", look.resolved)]
     return {
-        "text": "\n".join(lines),
+        "text": "\n".join([head, *(line[:_FALLBACK_CHARS] for line in said[:_FALLBACK_SHOWN])]),
+        "blocks": [_section(f"*{head}*"), *map(_section, shown)],
         "alerts": [{"status": status, **asdict(alert)} for status, alerts in states for alert in alerts],
     }
+
+
+def _section(text: str) -> dict[str, Any]:
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+
+
+def _mrkdwn(text: str) -> str:
+    """Cut before it is escaped, so that no escape is cut in two; each character becomes five at most."""
+    return text[:_SUMMARY_CHARS].translate(_ESCAPED)
 
 
 def as_values(look: Look) -> dict[str, Any]:
@@ -168,18 +184,30 @@ def as_values(look: Look) -> dict[str, Any]:
     return {name: [asdict(a) for a in getattr(look, name)] for name in ("firing", "new", "resolved")}
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A message that is posted elsewhere, as a GET without its words, is lost: a redirection is a failure."""
+
+    def redirect_request(self, *_: object) -> None:
+        """None: it is raised as the error it is."""
+        return
+
+
 def post(url: str, message: Mapping[str, Any], *, timeout_seconds: float = 10.0) -> None:
     """Posts `message` as JSON. Raises `FlyballError`, which does not name the address: a webhook's address is its password."""
     if not url.startswith(("https://", "http://")):
         raise FlyballError("the webhook is no http or https address")
-    request = urllib.request.Request(  # noqa: S310 - the scheme was looked at
-        url, json.dumps(message).encode(), {"Content-Type": "application/json"}, method="POST"
-    )
+    body = json.dumps(message).encode()
     try:
-        with urllib.request.urlopen(request, timeout=timeout_seconds):  # noqa: S310 - as above
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method="POST")  # noqa: S310 - looked at above
+        with urllib.request.build_opener(_NoRedirect).open(request, timeout=timeout_seconds):
             return
     except urllib.error.HTTPError as e:
         problem = f"answered {e.code}"
-    except (OSError, ValueError) as e:
-        problem = f"could not be reached ({getattr(e, 'reason', e)})"
+    except TimeoutError:
+        problem = f"did not answer within {timeout_seconds:g} s"
+    except (OSError, ValueError, HTTPException) as e:
+        # Not the words of the error: those of a malformed address repeat it.
+        reason = getattr(e, "reason", None)
+        problem = f"could not be reached ({type(reason if isinstance(reason, OSError) else e).__name__})"
+    # Raised here: the errors above, which know the address, must not be shown as its cause.
     raise FlyballError(f"the webhook {problem}; what is new stays new for the next look")

@@ -89,6 +89,44 @@ class AtLeast(_OfOne):
 
 
 @dataclass(frozen=True, slots=True)
+class AtLeastLine(Condition):
+    """`metric >= line`, where the line is a metric with the same labels; where there is none, it does not hold."""
+
+    metric: Metric
+    line: Metric
+
+    def promql(self) -> str:
+        """`m >= line`."""
+        return f"{self.metric} >= {self.line}"
+
+    def holds(self) -> pl.Expr:
+        """Against the line of the same labels."""
+        return _false(pl.col(self.metric.name) >= pl.col(self.line.name))
+
+    def value(self) -> pl.Expr:
+        """The metric's."""
+        return pl.col(self.metric.name)
+
+    def metrics(self) -> Iterator[Metric]:
+        """Two."""
+        yield self.metric
+        yield self.line
+
+
+@dataclass(frozen=True, slots=True)
+class Known(_OfOne):
+    """The metric has a sample."""
+
+    def promql(self) -> str:
+        """`m`."""
+        return str(self.metric)
+
+    def holds(self) -> pl.Expr:
+        """Whatever its value."""
+        return pl.col(self.metric.name).is_not_null()
+
+
+@dataclass(frozen=True, slots=True)
 class AtMost(_OfOne):
     """`metric <= line`."""
 
@@ -131,28 +169,35 @@ class TimesAtLeast(Condition):
 
 @dataclass(frozen=True, slots=True)
 class ShareAtLeast(Condition):
-    """`part / whole >= line`."""
+    """`part / whole >= line`, the line a number or a metric with the same labels; and below `ceiling` where there is one."""
 
     part: Metric
     whole: Metric
-    line: float
+    line: float | Metric
+    ceiling: float | None = None
 
     def promql(self) -> str:
         """`p / w >= 0.5`."""
-        return f"{self.part} / {self.whole} >= {number(self.line)}"
+        line = str(self.line) if isinstance(self.line, Metric) else number(self.line)
+        ceiling = "" if self.ceiling is None else f" < {number(self.ceiling)}"
+        return f"{self.part} / {self.whole} >= {line}{ceiling}"
 
     def holds(self) -> pl.Expr:
         """0 / 0 is not a number, and at least nothing."""
-        return _false((pl.col(self.whole.name) > 0) & (self.value() >= float(self.line)))
+        line = pl.col(self.line.name) if isinstance(self.line, Metric) else pl.lit(float(self.line))
+        reached = (pl.col(self.whole.name) > 0) & (self.value() >= line)
+        return _false(reached if self.ceiling is None else reached & (self.value() < float(self.ceiling)))
 
     def value(self) -> pl.Expr:
         """The share."""
         return pl.col(self.part.name) / pl.col(self.whole.name)
 
     def metrics(self) -> Iterator[Metric]:
-        """Two."""
+        """Two, or three."""
         yield self.part
         yield self.whole
+        if isinstance(self.line, Metric):
+            yield self.line
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import polars as pl
 
 from analyzer.alerts.conditions import Condition, Grew
 from analyzer.alerts.gauges import Gauges
-from analyzer.alerts.prometheus import Timing
 from analyzer.alerts.rule import Rule
+from analyzer.alerts.timing import Timing
 from analyzer.alerts.windows import SECOND, Instants
 
 _HOUR_NS = 3600 * SECOND

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Final
 
-from analyzer.alerts.conditions import AtLeast, Both, Grew, ShareAtLeast, TimesAtLeast
+from analyzer.alerts.conditions import AtLeast, Both, Grew, TimesAtLeast
 from analyzer.alerts.metrics import (
     HOUR_COST,
     HOUR_COST_USUAL,
     HOUR_LOOPS,
     HOUR_RUNS,
     HOUR_STOPS,
+    LOOP_LINE,
     LOST_SPANS,
     REVIEW_WAIT_SECONDS,
     SPEND_1H,
@@ -19,21 +20,21 @@ from analyzer.alerts.metrics import (
     SPEND_6H,
     SPEND_30M,
     TOOL_CALLS,
+    TOOL_FAILURE_LINE,
     TOOL_FAILURES,
     UNPRICED_CALLS,
     USER_DAY_COST,
     Metric,
 )
-from analyzer.alerts.rule import COUNT, SECONDS, SHARE, USD, VALUE, About, Rule, Runbook, Severity, below
+from analyzer.alerts.rule import COUNT, SECONDS, SHARE, USD, VALUE, About, Case, Rule, Runbook, Severity, below
+from analyzer.alerts.share_rules import Share
 from instrument.policy import Policy
 
 
-def loop_rate(policy: Policy) -> Iterator[Rule]:
+def loop_rate(policy: Policy, lined: Set[Metric] = frozenset()) -> Iterator[Rule]:
     """How many of an agent's runs loop."""
     share, runs = policy.alerts.loop_share, policy.alerts.loop_runs
-    some = max(1, round(share * runs))
-    enough = runs if some / runs >= share else runs * 2
-    yield About(
+    about = About(
         alert="FlyballLoopRate",
         detectors=("repeated_call", "call_cycle", "near_repeat"),
         summary=f"{VALUE} of this agent's runs of the last hour looped",
@@ -48,18 +49,18 @@ def loop_rate(policy: Policy) -> Iterator[Rule]:
             mitigation=("Roll back the prompt or the tool; let guards block repeated calls meanwhile (`[loops]`).",),
         ),
         unit=SHARE,
-    ).rule(
-        Both((ShareAtLeast(HOUR_LOOPS, HOUR_RUNS, share), AtLeast(HOUR_RUNS, runs))),
-        fires={HOUR_LOOPS: enough, HOUR_RUNS: enough},
-        quiet={HOUR_LOOPS: 0, HOUR_RUNS: enough},
-        value=1.0,
     )
+    looping = Share(HOUR_LOOPS, HOUR_RUNS, runs)
+    if LOOP_LINE in lined:
+        yield looping.lined_rule(about, share, LOOP_LINE, "alerts.loop_share")
+    else:
+        yield looping.rule(about, share)
 
 
-def tool_failures(policy: Policy) -> Iterator[Rule]:
+def tool_failures(policy: Policy, lined: Set[Metric] = frozenset()) -> Iterator[Rule]:
     """The error rate of each tool."""
     share, calls = policy.alerts.tool_failure_share, policy.alerts.tool_failure_calls
-    yield About(
+    about = About(
         alert="FlyballToolFailing",
         detectors=("error_cascade", "ignored_error", "tool_timeout"),
         summary=f"{VALUE} of the recent calls of a tool failed",
@@ -76,12 +77,12 @@ def tool_failures(policy: Policy) -> Iterator[Rule]:
             ),
         ),
         unit=SHARE,
-    ).rule(
-        Both((ShareAtLeast(TOOL_FAILURES, TOOL_CALLS, share), AtLeast(TOOL_CALLS, calls))),
-        fires={TOOL_FAILURES: calls, TOOL_CALLS: calls},
-        quiet={TOOL_FAILURES: 0, TOOL_CALLS: calls},
-        value=1.0,
     )
+    failing = Share(TOOL_FAILURES, TOOL_CALLS, calls)
+    if TOOL_FAILURE_LINE in lined:
+        yield failing.lined_rule(about, share, TOOL_FAILURE_LINE, "alerts.tool_failure_share")
+    else:
+        yield failing.rule(about, share)
 
 
 def guard_stops(policy: Policy) -> Iterator[Rule]:
@@ -108,7 +109,8 @@ def guard_stops(policy: Policy) -> Iterator[Rule]:
 def cost_spike(policy: Policy) -> Iterator[Rule]:
     """The last hour against the same hour of other days."""
     alerts = policy.alerts
-    spike = max(2 * alerts.spike_ratio, alerts.spike_usd)
+    usual = max(1.0, alerts.spike_usd)  # so that what reaches the ratio is dear enough
+    by_ratio = alerts.spike_ratio * usual
     yield About(
         alert="FlyballCostSpike",
         detectors=("cost_outlier",),
@@ -118,9 +120,10 @@ def cost_spike(policy: Policy) -> Iterator[Rule]:
         unit=USD,
     ).rule(
         Both((TimesAtLeast(HOUR_COST, alerts.spike_ratio, HOUR_COST_USUAL), AtLeast(HOUR_COST, alerts.spike_usd))),
-        fires={HOUR_COST: spike, HOUR_COST_USUAL: 1.0},
-        quiet={HOUR_COST: below(alerts.spike_usd), HOUR_COST_USUAL: 0.0},
-        value=spike,
+        Case({HOUR_COST: by_ratio, HOUR_COST_USUAL: usual}, by_ratio),
+        Case({HOUR_COST: below(by_ratio), HOUR_COST_USUAL: usual}),
+        Case({HOUR_COST: alerts.spike_usd, HOUR_COST_USUAL: 0.0}, alerts.spike_usd),
+        Case({HOUR_COST: below(alerts.spike_usd), HOUR_COST_USUAL: 0.0}),
     )
 
 
@@ -148,10 +151,10 @@ def budget_burn(policy: Policy) -> Iterator[Rule]:
             unit=USD,
         ).rule(
             Both(tuple(AtLeast(metric, line) for metric, line in lines.items())),
+            Case(lines, lines[long]),
+            Case({long: lines[long], short: below(lines[short])}),
+            Case({long: below(lines[long]), short: lines[short]}),
             severity=severity,
-            fires=lines,
-            quiet={long: lines[long], short: below(lines[short])},
-            value=lines[long],
         )
 
 
@@ -229,7 +232,6 @@ def recording() -> Iterator[Rule]:
         unit=COUNT,
     ).rule(
         Grew(LOST_SPANS),
-        fires={LOST_SPANS: 1},
-        quiet={LOST_SPANS: 0},
-        value=1,
+        Case({LOST_SPANS: 1}, 1),
+        Case({LOST_SPANS: 0}),
     )

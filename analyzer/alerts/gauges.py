@@ -12,6 +12,7 @@ import polars as pl
 
 from analyzer.alerts import metrics
 from analyzer.alerts.metrics import Metric
+from analyzer.alerts.model_calls import model_calls
 from analyzer.alerts.stretches import HOLD_SECONDS, runs_between, stretches
 from analyzer.alerts.usual import group_costs, usual_hour
 from analyzer.alerts.windows import SECOND, Combine, Instants, bounded, combined, sums
@@ -95,6 +96,7 @@ def gauges(
     found.update(_spending(con, names, instants))
     found.update(group_costs(runs, instants))
     found.update(_tools(con, instants))
+    found.update(model_calls(con, instants))
     found.update(_known_now(con, last_ns, waiting))
     return found
 

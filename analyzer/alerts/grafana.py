@@ -7,14 +7,16 @@ https://grafana.com/docs/grafana/latest/alerting/set-up/provision-alerting-resou
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
 from analyzer.alerts import metrics
+from analyzer.alerts.baselines import Baseline
 from analyzer.alerts.metrics import Metric
-from analyzer.alerts.prometheus import Timing
 from analyzer.alerts.rule import VALUE, Rule
 from analyzer.alerts.rules import rules
+from analyzer.alerts.timing import Timing
 from analyzer.alerts.yaml import Value, emit
 from instrument.policy import Policy
 
@@ -28,6 +30,10 @@ _ROWS: Final[tuple[tuple[str, tuple[Metric, ...]], ...]] = (
     ("Runs", (metrics.ACTIVE_RUNS, metrics.HOUR_RUNS, metrics.HOUR_LOOPS, metrics.HOUR_STOPS)),
     ("Loops", (metrics.REPEATED_CALLS, metrics.CYCLE_ROUNDS, metrics.NEAR_REPEATS)),
     ("Tools", (metrics.SAME_FAILURES, metrics.FAILED_CALLS, metrics.TOOL_CALLS, metrics.TOOL_FAILURES)),
+    (
+        "Model",
+        (metrics.MODEL_REQUESTS, metrics.MODEL_FAILURES, metrics.MODEL_FAILURE_KINDS, metrics.MODEL_REFUSALS, metrics.MODEL_RETRIES),
+    ),
     ("Hallucinated calls", (metrics.UNKNOWN_TOOL_CALLS, metrics.INVALID_CALLS)),
     ("Context", (metrics.CONTEXT_SHARE, metrics.CONTEXT_TURNS_LEFT)),
     ("Stuck", (metrics.REPEATED_OUTPUTS, metrics.SILENT_SECONDS, metrics.RUN_SECONDS)),
@@ -103,12 +109,15 @@ def _legend(metric: Metric) -> str:
 
 def _lines(metric: Metric, policy: Policy) -> list[tuple[float, str]]:
     """Where the rules that rest on this metric alone begin to fire, ascending."""
-    alone = [r for r in rules(policy) if set(r.when.metrics()) == {metric} and len(r.fires) == 1]
-    return sorted({(float(r.fires[metric]), r.severity) for r in alone})
+    alone = [r for r in rules(policy) if set(r.when.metrics()) == {metric}]
+    return sorted({(float(r.fires.samples[metric]), r.severity) for r in alone})
 
 
-def alert_rules(policy: Policy, timing: Timing, runbooks: str) -> str:
-    """A provisioning file of Grafana-managed rules, which ask the data source with the uid `prometheus`."""
+def alert_rules(policy: Policy, timing: Timing, runbooks: str, baselines: Sequence[Baseline] = ()) -> str:
+    """A provisioning file of Grafana-managed rules, which ask the data source with the uid `prometheus`.
+
+    Lines of baselines are series that Prometheus records, so that they need its rules file as well.
+    """
     groups: list[Value] = [
         {
             "orgId": 1,
@@ -116,7 +125,7 @@ def alert_rules(policy: Policy, timing: Timing, runbooks: str) -> str:
             "folder": "flyball",
             # Grafana's scheduler ticks every ten seconds.
             "interval": f"{-(-timing.interval_seconds // 10) * 10}s",
-            "rules": [_rule(rule, timing, runbooks) for rule in rules(policy)],
+            "rules": [_rule(rule, timing, runbooks) for rule in rules(policy, baselines)],
         }
     ]
     return f"# Grafana-managed rules of flyball; the data source must have the uid {_SOURCE_UID}.\n" + emit(

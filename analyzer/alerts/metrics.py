@@ -14,6 +14,10 @@ RUN_LABELS: Final = ("agent_name", "model")
 """Of a metric about runs. `agent_name` is empty where spans name none."""
 AGENT_LABELS: Final = ("agent_name",)
 TOOL_LABELS: Final = ("tool_name",)
+MODEL_LABELS: Final = ("provider", "model")
+"""Of a metric about requests to a model, whichever agent made them: what fails there fails for all."""
+KIND_LABELS: Final = (*MODEL_LABELS, "kind")
+"""`kind`: one of those in `analyzer.alerts.model_calls.KINDS`."""
 NO_LABELS: Final = ()
 
 OTHER: Final = "other"
@@ -22,7 +26,7 @@ MOST_VALUES: Final = 100
 """Distinct values of one label: a hostile trace may name a million tools, and each would be a series for ever."""
 
 RECENT_SECONDS: Final = 600.0
-"""What "recent" means for the calls of a tool: long enough for ten calls, short enough to notice that it is mended."""
+"""What "recent" means for calls of a tool or a model: long enough for ten calls, short enough to notice that it is mended."""
 HOUR_SECONDS: Final = 3600.0
 USUAL_DAYS: Final = 7
 """Earlier days whose same hour says what an hour usually costs: one of each weekday."""
@@ -109,6 +113,32 @@ TOOL_CALLS: Final = Metric(
     "flyball_recent_tool_calls", "Calls of the tool that ended within the last ten minutes.", TOOL_LABELS
 )
 TOOL_FAILURES: Final = Metric("flyball_recent_tool_failures", "Of these, calls that failed.", TOOL_LABELS)
+MODEL_REQUESTS: Final = Metric(
+    "flyball_recent_model_requests",
+    "Requests to the model that were answered or given up within the last ten minutes; a request that is sent again counts once.",
+    MODEL_LABELS,
+)
+MODEL_FAILURES: Final = Metric(
+    "flyball_recent_model_failures",
+    "Of these, requests that have failed after all their retries, and so for whoever asked.",
+    MODEL_LABELS,
+)
+MODEL_RETRIES: Final = Metric(
+    "flyball_recent_model_retries",
+    "How often these requests were sent again, as far as it was recorded.",
+    MODEL_LABELS,
+)
+MODEL_FAILURE_KINDS: Final = Metric(
+    "flyball_recent_model_failures_by_kind",
+    "The failed ones by why they failed: authentication, billing, rate_limit, overloaded, timeout, connection, server_error, "
+    "too_long, bad_request or other.",
+    KIND_LABELS,
+)
+MODEL_REFUSALS: Final = Metric(
+    "flyball_recent_model_refusals",
+    "The failed ones that no retry can help: the provider did not accept the key, its rights, or the account's balance.",
+    KIND_LABELS,
+)
 SPEND_5M: Final = Metric("flyball_spend_5m_usd", "US dollars spent in the last 5 minutes.", NO_LABELS)
 SPEND_30M: Final = Metric("flyball_spend_30m_usd", "US dollars spent in the last 30 minutes.", NO_LABELS)
 SPEND_1H: Final = Metric("flyball_spend_1h_usd", "US dollars spent in the last hour.", NO_LABELS)
@@ -152,6 +182,11 @@ METRICS: Final = (
     HOUR_COST_USUAL,
     TOOL_CALLS,
     TOOL_FAILURES,
+    MODEL_REQUESTS,
+    MODEL_FAILURES,
+    MODEL_RETRIES,
+    MODEL_FAILURE_KINDS,
+    MODEL_REFUSALS,
     SPEND_5M,
     SPEND_30M,
     SPEND_1H,
@@ -165,3 +200,17 @@ METRICS: Final = (
 
 NOW_ONLY: Final = frozenset({LOST_SPANS, REVIEWS_WAITING, REVIEW_WAIT_SECONDS})
 """Metrics of which the record has no history: how many, but not since when."""
+
+RUN_COST_LINE: Final = Metric("flyball:run_cost_usd:line", "Cost of one run in US dollars from which it is unusual.")
+SILENT_LINE: Final = Metric(
+    "flyball:run_silent_seconds:line", "Seconds of silence in one run from which it is unusual."
+)
+LOOP_LINE: Final = Metric(
+    "flyball:hour_loop_share:line", "Share (0..1) of looping runs from which it is unusual.", AGENT_LABELS
+)
+TOOL_FAILURE_LINE: Final = Metric(
+    "flyball:recent_tool_failure_share:line",
+    "Share (0..1) of failed calls of a tool from which it is unusual.",
+    TOOL_LABELS,
+)
+"""Lines from recorded history (`analyzer.alerts.baselines`): constants that Prometheus records, and no gauges of the database."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import isinf
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+from analyzer.alerts import rule_tests
+from analyzer.alerts.baselines import Baseline
 from analyzer.alerts.conditions import number
 from analyzer.alerts.metrics import (
     HOUR_COST,
@@ -13,14 +14,19 @@ from analyzer.alerts.metrics import (
     HOUR_LOOPS,
     HOUR_RUNS,
     METRICS,
+    MODEL_FAILURES,
+    MODEL_REQUESTS,
     TOOL_CALLS,
     TOOL_FAILURES,
-    Metric,
 )
-from analyzer.alerts.rule import VALUE, Rule, Samples
+from analyzer.alerts.rule import Rule
 from analyzer.alerts.rules import rules
+from analyzer.alerts.timing import Timing
+from analyzer.alerts.wording import labels, origin_of, templates
 from analyzer.alerts.yaml import Value, emit
 from instrument.policy import Policy
+
+__all__ = ["RECORDED", "RULES_FILE", "RUNBOOKS", "TESTS_FILE", "Timing", "generate", "groups"]
 
 RULES_FILE: Final = "flyball.rules.yml"
 TESTS_FILE: Final = "flyball.rules.test.yml"
@@ -28,46 +34,27 @@ RUNBOOKS: Final = "runbooks"
 """Folder of the runbook pages, beside the rules."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """When rules are evaluated and how long a condition must hold, in whole seconds."""
-
-    interval_seconds: int = 30
-    for_seconds: int = 60
-    """Two evaluations: a condition that one scrape saw half written wakes nobody."""
-    keep_firing_seconds: int = 300
-    """Bridges a missed scrape, or a run that ends and starts again and would page twice (Prometheus 2.42 and later)."""
-
-
-NO_DATA: Final = (
-    "No series means that nothing of the kind is active, or that nothing is scraped. "
-    "The alert stays silent then; silence is not health: watch up and absent() of the scrape job."
-)
 RECORDED: Final = {
     "flyball:hour_loop:ratio": (HOUR_LOOPS, HOUR_RUNS),
     "flyball:recent_tool_failure:ratio": (TOOL_FAILURES, TOOL_CALLS),
+    "flyball:recent_model_failure:ratio": (MODEL_FAILURES, MODEL_REQUESTS),
     "flyball:hour_cost_usd:ratio_to_usual": (HOUR_COST, HOUR_COST_USUAL),
 }
 """Ratios that dashboards show, by the name they are recorded under."""
-_TEST_LABELS: Final = {"agent_name": "support", "model": "claude-test", "tool_name": "search"}
-_WHERE: Final[dict[tuple[str, ...], str]] = {
-    ("agent_name", "model"): " ({agent_name} on {model})",
-    ("agent_name",): " ({agent_name})",
-    ("tool_name",): " ({tool_name})",
-    (): "",
-}
 
 
-def generate(policy: Policy, timing: Timing | None = None, *, runbooks: str = RUNBOOKS) -> dict[str, str]:
+def generate(
+    policy: Policy, timing: Timing | None = None, *, runbooks: str = RUNBOOKS, baselines: Sequence[Baseline] = ()
+) -> dict[str, str]:
     """File name -> text: the rules, and the tests that prove each of them fires when it must and only then.
 
-    For any valid policy `promtool check rules` accepts the first and `promtool test rules` passes the second
-    (Prometheus 2.42 or later). `runbooks` is the address, or the folder, under which the runbook pages stand.
+    For any valid policy and any names in the baselines `promtool check rules` accepts the first and `promtool test rules` passes the
+    second (Prometheus 2.42 or later). `runbooks` is the address, or the folder, under which the runbook pages stand.
     """
-    found, when = rules(policy), timing or Timing()
+    found, when = rules(policy, baselines), timing or Timing()
     return {
-        RULES_FILE: _head(policy) + emit(_groups(found, when, runbooks)) + _METRICS_TABLE,
-        TESTS_FILE: _TESTS_HEAD + emit(_tests(found, when, runbooks)),
+        RULES_FILE: _head(policy) + emit(groups(found, baselines, when, runbooks)) + _METRICS_TABLE,
+        TESTS_FILE: _TESTS_HEAD + emit(rule_tests.document(RULES_FILE, found, baselines, when, runbooks)),
     }
 
 
@@ -79,15 +66,17 @@ def _head(policy: Policy) -> str:
 _METRICS_TABLE: Final = "\n# The gauges they rest on, with their labels:\n" + "".join(
     f"#   {m.name}{{{', '.join(m.labels)}}}\n#       {m.meaning}\n" for m in METRICS
 )
-_TESTS_HEAD: Final = (
-    f"# One case that fires and one that does not for each rule. Run: promtool test rules {TESTS_FILE}\n"
-)
+_TESTS_HEAD: Final = f"""# For every line of every rule a case that just reaches it and one that just does not.
+# Run: promtool test rules {TESTS_FILE}
+"""
 
 
-def _groups(found: tuple[Rule, ...], timing: Timing, runbooks: str) -> Value:
+def groups(found: Sequence[Rule], baselines: Sequence[Baseline], timing: Timing, runbooks: str) -> Value:
+    """The rules file as values."""
     interval = f"{timing.interval_seconds}s"
     recorded: list[Value] = [{"record": name, "expr": f"{part} / {whole}"} for name, (part, whole) in RECORDED.items()]
-    alerting: list[Value] = [_rule(rule, timing, runbooks) for rule in found]
+    # Before the rules that read them: those of one group are evaluated in their order.
+    alerting: list[Value] = [*_lines(baselines), *(_rule(rule, timing, runbooks) for rule in found)]
     return {
         "groups": [
             {"name": "flyball", "interval": interval, "rules": alerting},
@@ -96,77 +85,26 @@ def _groups(found: tuple[Rule, ...], timing: Timing, runbooks: str) -> Value:
     }
 
 
+def _lines(baselines: Sequence[Baseline]) -> Iterator[Value]:
+    """Each line of a baseline as a constant series, and beside it where it comes from."""
+    for baseline in baselines:
+        for line in baseline.known:
+            assert line.value is not None
+            named: dict[str, Value] = dict(zip(baseline.metric.labels, line.labels, strict=True))
+            yield {"record": baseline.metric.name, "expr": f"vector({number(line.value)})", "labels": named}
+            yield {
+                "record": origin_of(baseline.metric),
+                "expr": f"vector({line.seen})",
+                "labels": {**named, "origin": line.origin},
+            }
+
+
 def _rule(rule: Rule, timing: Timing, runbooks: str) -> Value:
     return {
         "alert": rule.alert,
         "expr": rule.expr,
         "for": f"{timing.for_seconds}s",
         "keep_firing_for": f"{timing.keep_firing_seconds}s",
-        "labels": _labels(rule),
-        "annotations": _annotations(rule, _templated(rule), rule.unit.template, runbooks),
+        "labels": labels(rule),
+        "annotations": templates(rule, runbooks),
     }
-
-
-def _labels(rule: Rule) -> dict[str, Value]:
-    labels: dict[str, Value] = {"severity": rule.severity}
-    if rule.detectors:
-        labels["detector"] = rule.detectors[0]
-    return labels
-
-
-def _templated(rule: Rule) -> str:
-    return _WHERE[rule.labels].format(**{label: f"{{{{ $labels.{label} }}}}" for label in rule.labels})
-
-
-def _annotations(rule: Rule, where: str, value: str, runbooks: str) -> dict[str, Value]:
-    return {
-        "summary": f"{rule.summary.replace(VALUE, value)}{where}.",
-        "description": rule.description,
-        "no_data": NO_DATA,
-        "runbook_url": f"{runbooks.rstrip('/')}/{rule.alert}.md",
-    }
-
-
-def _tests(found: tuple[Rule, ...], timing: Timing, runbooks: str) -> Value:
-    cases: list[Value] = [
-        _case(rule, samples, timing, runbooks, fires=fires)
-        for rule in found
-        for samples, fires in ((rule.fires, True), (rule.quiet, False))
-    ]
-    return {"rule_files": [RULES_FILE], "evaluation_interval": f"{timing.interval_seconds}s", "tests": cases}
-
-
-def _case(rule: Rule, samples: Samples, timing: Timing, runbooks: str, *, fires: bool) -> Value:
-    count = timing.for_seconds // timing.interval_seconds + 8
-    case: dict[str, Value] = {
-        "name": f"{rule.alert} ({rule.severity}) {'fires' if fires else 'is quiet'}",
-        "interval": f"{timing.interval_seconds}s",
-        "input_series": [
-            {"series": _series(metric), "values": _constant(value, count)} for metric, value in samples.items()
-        ],
-    }
-    eval_time = f"{timing.interval_seconds * count}s"
-    if fires:
-        alerts: list[Value] = [_alert(rule, runbooks)]
-        case["alert_rule_test"] = [{"eval_time": eval_time, "alertname": rule.alert, "exp_alerts": alerts}]
-    else:
-        # Not by alert name: just below the critical line the warning of the same name is right to fire.
-        expr = f'ALERTS{{alertname="{rule.alert}", severity="{rule.severity}"}}'
-        case["promql_expr_test"] = [{"eval_time": eval_time, "expr": expr, "exp_samples": []}]
-    return case
-
-
-def _alert(rule: Rule, runbooks: str) -> Value:
-    labels: dict[str, Value] = {**_labels(rule), **{label: _TEST_LABELS[label] for label in rule.labels}}
-    where = _WHERE[rule.labels].format(**_TEST_LABELS)
-    return {"exp_labels": labels, "exp_annotations": _annotations(rule, where, rule.unit.shown(rule.value), runbooks)}
-
-
-def _series(metric: Metric) -> str:
-    labels = ", ".join(f'{label}="{_TEST_LABELS[label]}"' for label in metric.labels)
-    return f"{metric}{{{labels}}}"
-
-
-def _constant(value: float, samples: int) -> str:
-    # promtool reads "3x20" but not "Infx20".
-    return " ".join(["Inf"] * (samples + 1)) if isinf(value) else f"{number(value)}x{samples}"

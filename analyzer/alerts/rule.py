@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from math import inf, isinf, nextafter
 from typing import Final, Literal
 
@@ -37,6 +37,7 @@ class Unit:
 COUNT: Final = Unit('{{ printf "%.0f" $value }}', "%.0f")
 USD: Final = Unit('${{ printf "%.2f" $value }}', "$%.2f")
 SECONDS: Final = Unit('{{ printf "%.0f" $value }} s', "%.0f s")
+RATIO: Final = Unit('{{ printf "%.2f" $value }}', "%.2f")
 SHARE: Final = Unit("{{ $value | humanizePercentage }}", "%.4g%%", 100)
 
 
@@ -48,6 +49,27 @@ class Runbook:
     impact: str
     diagnosis: tuple[str, ...]
     mitigation: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Samples, constant over time, and what the rule must make of them."""
+
+    samples: Samples
+    value: float | None = None
+    """What `$value` is where it must fire; None: it must stay quiet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lined:
+    """That a rule takes its line from a baseline where there is one for its labels, else from the policy."""
+
+    metric: Metric
+    """The line, as it is recorded."""
+    otherwise: str
+    """What the line is else: the setting of the policy, and its value."""
+    cases: Callable[[float], tuple[Case, ...]]
+    """The cases for a line of a baseline."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +87,15 @@ class Rule:
     description: str
     runbook: Runbook
     unit: Unit
-    fires: Samples
-    """Samples at the threshold."""
-    quiet: Samples
-    """Samples just below it."""
-    value: float
-    """What `$value` is in the case that fires."""
+    cases: tuple[Case, ...]
+    """For every line in the condition samples that just reach it, and samples that just do not."""
+    lined: Lined | None = None
+    """None: its lines are those of the policy."""
+
+    @property
+    def fires(self) -> Case:
+        """The first of the cases that fire."""
+        return next(case for case in self.cases if case.value is not None)
 
     @property
     def expr(self) -> str:
@@ -89,8 +114,16 @@ class Rule:
 
 
 def below(value: float) -> float:
-    """The largest sample that must not fire: one less for a count, the next smaller float for anything else."""
-    return value - 1 if isinstance(value, int) and value < 2**53 else nextafter(value, -inf)
+    """The largest sample that must not reach `value`: a line that is wrong by the least bit shows."""
+    return nextafter(value, -inf)
+
+
+def share_parts(line: float, whole: float) -> tuple[float, float]:
+    """The smallest part of `whole` whose share reaches `line`, and the largest whose share does not, in floating point."""
+    reaches, misses = 2 * line * whole, 0.0
+    while misses < (middle := misses + (reaches - misses) / 2) < reaches:
+        reaches, misses = (middle, misses) if middle / whole >= line else (reaches, middle)
+    return reaches, misses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +137,7 @@ class About:
     runbook: Runbook
     unit: Unit
 
-    def rule(
-        self, when: Condition, *, fires: Samples, quiet: Samples, value: float, severity: Severity = "warning"
-    ) -> Rule:
+    def rule(self, when: Condition, *cases: Case, severity: Severity = "warning", lined: Lined | None = None) -> Rule:
         """The rule that fires while `when` holds."""
         return Rule(
             alert=self.alert,
@@ -117,19 +148,26 @@ class About:
             description=self.description,
             runbook=self.runbook,
             unit=self.unit,
-            fires=fires,
-            quiet=quiet,
-            value=value,
+            cases=cases,
+            lined=lined,
         )
 
-    def above(self, metric: Metric, line: float) -> Rule:
-        """A warning from `line`."""
-        return self.rule(AtLeast(metric, line), fires={metric: line}, quiet={metric: below(line)}, value=line)
+    def above(self, metric: Metric, line: float, severity: Severity = "warning") -> Rule:
+        """An alert from `line`."""
+        return self.rule(
+            AtLeast(metric, line), Case({metric: line}, line), Case({metric: below(line)}), severity=severity
+        )
 
     def levels(self, metric: Metric, warn: float, error: float) -> Iterator[Rule]:
         """A warning from `warn`, a critical alert from `error`, never both; no warning where there is no room for one."""
         critical = max(warn, error)
         if warn < critical:
-            between = AtLeast(metric, warn, critical)
-            yield self.rule(between, fires={metric: warn}, quiet={metric: below(warn)}, value=warn)
-        yield replace(self.above(metric, critical), severity="critical")
+            last = below(critical)
+            yield self.rule(
+                AtLeast(metric, warn, critical),
+                Case({metric: warn}, warn),
+                Case({metric: last}, last),
+                Case({metric: below(warn)}),
+                Case({metric: critical}),
+            )
+        yield self.above(metric, critical, "critical")

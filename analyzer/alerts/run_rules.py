@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from math import exp, inf
+from collections.abc import Callable, Iterator, Set
+from dataclasses import replace
+from math import exp, inf, isfinite, log, nextafter
 from typing import Final
 
-from analyzer.alerts.conditions import AtLeast, AtMost, Both, DeviatesBy, Either, TimesAtLeast, Unless
+from analyzer.alerts.conditions import (
+    AtLeast,
+    AtLeastLine,
+    AtMost,
+    Both,
+    DeviatesBy,
+    Either,
+    Known,
+    TimesAtLeast,
+    Unless,
+)
 from analyzer.alerts.metrics import (
     CONTEXT_SHARE,
     CONTEXT_TURNS_LEFT,
@@ -20,13 +31,16 @@ from analyzer.alerts.metrics import (
     REPEATED_CALLS,
     REPEATED_OUTPUTS,
     RUN_COST,
+    RUN_COST_LINE,
     RUN_SECONDS,
     SAME_FAILURES,
+    SILENT_LINE,
     SILENT_SECONDS,
     UNKNOWN_TOOL_CALLS,
+    Metric,
 )
-from analyzer.alerts.rule import COUNT, SECONDS, SHARE, USD, VALUE, About, Rule, Runbook, below
-from instrument.policy import Policy
+from analyzer.alerts.rule import COUNT, SECONDS, SHARE, USD, VALUE, About, Case, Lined, Rule, Runbook, below
+from instrument.policy import Cost, Policy
 
 _OPEN: Final = "`flyball app --db traces.duckdb`, page Runs, newest first: the run is marked where it happened."
 _STOP: Final = "Stop the run if nothing else moves in it."
@@ -59,9 +73,9 @@ def error_cascade(policy: Policy) -> Iterator[Rule]:
         unit=COUNT,
     ).rule(
         Either((AtLeast(SAME_FAILURES, same), AtLeast(FAILED_CALLS, any_kind))),
-        fires={SAME_FAILURES: same, FAILED_CALLS: 0},
-        quiet={SAME_FAILURES: below(same), FAILED_CALLS: below(any_kind)},
-        value=same,
+        Case({SAME_FAILURES: same, FAILED_CALLS: 0}, same),
+        Case({SAME_FAILURES: 0, FAILED_CALLS: any_kind}, any_kind),
+        Case({SAME_FAILURES: below(same), FAILED_CALLS: below(any_kind)}),
     )
 
 
@@ -136,9 +150,9 @@ def context(policy: Policy) -> Iterator[Rule]:
         unit=COUNT,
     ).rule(
         Both((AtMost(CONTEXT_TURNS_LEFT, turns), AtLeast(CONTEXT_SHARE, share))),
-        fires={CONTEXT_TURNS_LEFT: turns, CONTEXT_SHARE: share},
-        quiet={CONTEXT_TURNS_LEFT: turns, CONTEXT_SHARE: below(share)},
-        value=turns,
+        Case({CONTEXT_TURNS_LEFT: turns, CONTEXT_SHARE: share}, turns),
+        Case({CONTEXT_TURNS_LEFT: nextafter(turns, inf), CONTEXT_SHARE: 1.0}),
+        Case({CONTEXT_TURNS_LEFT: turns, CONTEXT_SHARE: below(share)}),
     )
 
 
@@ -195,7 +209,7 @@ _HALLUCINATED: Final = Runbook(
 )
 
 
-def stuck(policy: Policy) -> Iterator[Rule]:
+def stuck(policy: Policy, lined: Set[Metric] = frozenset()) -> Iterator[Rule]:
     """Stuck states: the same answer again, nothing at all, or no end."""
     repeats, silent, age = (
         policy.stuck.same_output_repeats,
@@ -210,7 +224,7 @@ def stuck(policy: Policy) -> Iterator[Rule]:
         runbook=_STUCK,
         unit=COUNT,
     ).above(REPEATED_OUTPUTS, repeats)
-    yield About(
+    hangs = About(
         alert="FlyballRunHangs",
         detectors=("silent_gap", "tool_timeout"),
         summary=f"Nothing has begun or ended in a run for {VALUE}, and it has not ended",
@@ -218,6 +232,11 @@ def stuck(policy: Policy) -> Iterator[Rule]:
         runbook=_STUCK,
         unit=SECONDS,
     ).above(SILENT_SECONDS, silent)
+    yield (
+        with_line(hangs, SILENT_LINE, f"alerts.silent_seconds = {silent:g}", _at(SILENT_SECONDS))
+        if SILENT_LINE in lined
+        else hangs
+    )
     yield About(
         alert="FlyballRunTooLong",
         summary=f"A run has been going for {VALUE} and has not ended",
@@ -242,14 +261,10 @@ _STUCK: Final = Runbook(
 )
 
 
-def run_cost(policy: Policy) -> Iterator[Rule]:
+def run_cost(policy: Policy, lined: Set[Metric] = frozenset()) -> Iterator[Rule]:
     """Cost explosions of one run."""
     cost = policy.cost
     enough = AtLeast(GROUP_RUNS, cost.outlier_runs)
-    # Twice what either line asks for: safely beyond both, whatever rounding does to the logarithm.
-    exponent = cost.outlier_deviations * _TEST_DEVIATION
-    outlier = 2 * max(cost.outlier_ratio, exp(exponent) if exponent < _EXP_LIMIT else inf, cost.outlier_usd)
-    group = {GROUP_COST: 1.0, GROUP_DEVIATION: _TEST_DEVIATION, GROUP_RUNS: cost.outlier_runs}
     description = "Its finished runs usually cost far less. See which turns the money went to, and stop it if it loops."
     yield About(
         alert="FlyballCostOutlier",
@@ -267,23 +282,61 @@ def run_cost(policy: Policy) -> Iterator[Rule]:
                 enough,
             )
         ),
-        fires={RUN_COST: outlier, **group},
-        quiet={RUN_COST: below(cost.outlier_ratio), **group},
-        value=outlier,
+        *_outlier_cases(cost),
     )
-    yield About(
+    high = About(
         alert="FlyballCostHigh",
         detectors=("cost_outlier", "over_budget"),
-        summary=f"A run costs {VALUE}, and there are too few other runs to compare it with",
-        description=f"Fewer than {cost.outlier_runs} finished runs of this agent and model have a known cost.",
+        summary=f"A run has cost {VALUE} so far, more than a run of its agent should",
+        description=(
+            "It is above the line that recorded history or the policy (`cost.run_usd`) gives for one run. The policy's holds while fewer "
+            f"than {cost.outlier_runs} finished runs of this agent and model have a known cost."
+        ),
         runbook=_COST,
         unit=USD,
     ).rule(
         Unless(AtLeast(RUN_COST, cost.run_usd), enough),
-        fires={RUN_COST: cost.run_usd, GROUP_RUNS: cost.outlier_runs - 1},
-        quiet={RUN_COST: below(cost.run_usd), GROUP_RUNS: cost.outlier_runs - 1},
-        value=cost.run_usd,
+        Case({RUN_COST: cost.run_usd, GROUP_RUNS: below(cost.outlier_runs)}, cost.run_usd),
+        Case({RUN_COST: below(cost.run_usd), GROUP_RUNS: below(cost.outlier_runs)}),
+        Case({RUN_COST: cost.run_usd, GROUP_RUNS: cost.outlier_runs}),
     )
+    yield (
+        with_line(high, RUN_COST_LINE, f"cost.run_usd = {cost.run_usd:g}", _at(RUN_COST))
+        if RUN_COST_LINE in lined
+        else high
+    )
+
+
+def _at(metric: Metric) -> Callable[[float], tuple[Case, ...]]:
+    """The cases for a line of `metric`."""
+    return lambda line: (Case({metric: line}, line), Case({metric: below(line)}))
+
+
+def with_line(rule: Rule, line: Metric, otherwise: str, cases: Callable[[float], tuple[Case, ...]]) -> Rule:
+    """`rule`, about the first of its metrics, with the recorded `line` where there is one for its labels."""
+    own = AtLeastLine(next(rule.when.metrics()), line)
+    when = Either((own, Unless(rule.when, Known(line))))
+    return replace(rule, when=when, lined=Lined(line, f"The policy: {otherwise}.", cases))
+
+
+def _outlier_cases(cost: Cost) -> Iterator[Case]:
+    """For each of its four lines a group in which the other three are safely crossed."""
+    runs = {GROUP_RUNS: cost.outlier_runs}
+    usual = max(1.0, cost.outlier_usd)  # so that what reaches the ratio is dear enough
+    even = {GROUP_COST: usual, GROUP_DEVIATION: 0.0}
+    by_ratio = cost.outlier_ratio * usual
+    yield Case({RUN_COST: by_ratio, **even, **runs}, by_ratio)
+    yield Case({RUN_COST: below(by_ratio), **even, **runs})
+    yield Case({RUN_COST: by_ratio, **even, GROUP_RUNS: below(cost.outlier_runs)})
+    cheap = {GROUP_COST: cost.outlier_usd / (2 * cost.outlier_ratio), GROUP_DEVIATION: 0.0}
+    yield Case({RUN_COST: cost.outlier_usd, **cheap, **runs}, cost.outlier_usd)
+    yield Case({RUN_COST: below(cost.outlier_usd), **cheap, **runs})
+    far = log(cost.outlier_ratio) + 1
+    uneven = {GROUP_COST: usual, GROUP_DEVIATION: far / cost.outlier_deviations}
+    if isfinite(uneven[GROUP_DEVIATION]):
+        by_deviation = usual * exp(far)
+        yield Case({RUN_COST: by_deviation * (1 + _LOG_ROUNDING), **uneven, **runs}, by_deviation)
+        yield Case({RUN_COST: by_deviation * (1 - _LOG_ROUNDING), **uneven, **runs})
 
 
 _COST: Final = Runbook(
@@ -299,7 +352,5 @@ _COST: Final = Runbook(
         "Ask a person above a line (`review.over_usd`).",
     ),
 )
-_TEST_DEVIATION: Final = 0.01
-"""Of the group in the test of the outlier rule: natural-log units, any small number will do."""
-_EXP_LIMIT: Final = 700.0
-"""`exp` overflows a float just above."""
+_LOG_ROUNDING: Final = 1e-9
+"""So close to a line between logarithms nobody can say on which side a value is."""

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
+from analyzer.alerts.baselines import Baseline
 from analyzer.alerts.metrics import Metric
-from analyzer.alerts.rule import VALUE, Rule
+from analyzer.alerts.rule import VALUE, Lined, Rule
 from analyzer.alerts.rules import rules
 from instrument.policy import Policy
 
 
-def runbooks(policy: Policy) -> dict[str, str]:
+def runbooks(policy: Policy, baselines: Sequence[Baseline] = ()) -> dict[str, str]:
     """Page by file name (`FlyballX.md`)."""
     by_alert: dict[str, list[Rule]] = {}
-    for rule in rules(policy):
+    for rule in rules(policy, baselines):
         by_alert.setdefault(rule.alert, []).append(rule)
-    return {f"{alert}.md": "\n".join(_page(alert, group)) + "\n" for alert, group in by_alert.items()}
+    return {f"{alert}.md": "\n".join(_page(alert, group, baselines)) + "\n" for alert, group in by_alert.items()}
 
 
-def _page(alert: str, group: Sequence[Rule]) -> Iterable[str]:
+def _page(alert: str, group: Sequence[Rule], baselines: Sequence[Baseline]) -> Iterable[str]:
     first = group[0]
     yield f"# {alert}"
     yield ""
@@ -32,6 +34,27 @@ def _page(alert: str, group: Sequence[Rule]) -> Iterable[str]:
         yield from (f"Severity `{rule.severity}`:", "", "```promql", rule.expr, "```", "")
     metrics: dict[Metric, None] = dict.fromkeys(m for rule in group for m in rule.when.metrics())
     yield from (f"- `{metric.name}`: {metric.meaning}" for metric in metrics)
+    for baseline in baselines:
+        if first.lined is not None and baseline.metric == first.lined.metric:
+            yield from _lines(baseline, first.lined)
     if first.detectors:
         names = ", ".join(f"`flyball explain {slug}`" for slug in first.detectors)
         yield from ("", f"Afterwards in the report: {names}.")
+
+
+def _lines(baseline: Baseline, lined: Lined) -> Iterable[str]:
+    """A table of the lines from recorded history; names from traces stay text."""
+    yield from ("", "## Where the line comes from", "")
+    yield f"`{baseline.metric.name}`, from recorded history. Wherever it has no line: {lined.otherwise[0].lower()}{lined.otherwise[1:]}"
+    yield from (
+        "",
+        f"| {' | '.join(baseline.metric.labels)} | line |",
+        f"|{'---|' * (len(baseline.metric.labels) + 1)}",
+    )
+    yield from (f"| {' | '.join(map(_text, line.labels))} | {_text(line.origin)} |" for line in baseline.lines)
+
+
+def _text(name: str) -> str:
+    """In a cell of a table, as one line of plain text."""
+    shown = "".join(c if c.isprintable() else "\ufffd" for c in name)
+    return re.sub(r"([\\`*_{}\[\]<>#|~&])", r"\\\1", shown)

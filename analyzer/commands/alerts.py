@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -11,7 +12,11 @@ from typing import Any
 
 from analyzer.commands import exits
 from instrument.errors import FlyballError
-from instrument.policy import load_policy
+from instrument.policy import Policy, load_policy, parse_policy, policy_tables
+
+_WEBHOOK = "FLYBALL_WEBHOOK"
+"""Environment variable with the webhook's address, which is its password."""
+_HOUR_SECONDS = 3600
 
 
 def register(commands: Any) -> None:
@@ -43,6 +48,13 @@ def _generate(actions: Any) -> None:
         default="runbooks",
         help="where the runbook pages will stand; without it beside the rules",
     )
+    parser.add_argument(
+        "--db",
+        metavar="FILE",
+        type=Path,
+        help="recorded history: lines that the policy file does not name (cost and silence of a run, share of looping runs, "
+        "failures of a tool) are taken from what is usual in it",
+    )
     _common(parser)
     parser.set_defaults(run=run_generate)
 
@@ -57,6 +69,7 @@ def _backtest(actions: Any) -> None:
     )
     parser.add_argument("--db", metavar="FILE", type=Path, required=True, help="database with the history")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="how the result is written")
+    _baselines(parser)
     _common(parser)
     parser.set_defaults(run=run_backtest)
 
@@ -67,10 +80,15 @@ def _check(actions: Any) -> None:
         help="look at the rules now, without Prometheus",
         description="Evaluates the rules over the database as it is now. Meant for cron: what fired at the last look is remembered, so a "
         "message is sent only for what is new or resolved.",
-        epilog="Exit status: 0 nothing fires, 1 something does, 2 unreadable input, bad usage, or the message could not be sent.",
+        epilog="Exit status, as of `flyball check`: 0 nothing fires, 1 something does, 2 unreadable input, bad usage, or the message could "
+        "not be sent (it is sent at the next look).",
     )
     parser.add_argument("--db", metavar="FILE", type=Path, required=True, help="database that agents record into")
-    parser.add_argument("--webhook", metavar="URL", help="where to post what is new and resolved, in Slack's format")
+    parser.add_argument(
+        "--webhook",
+        metavar="URL",
+        help=f"where to post what is new and resolved, in Slack's format; without it ${_WEBHOOK}, which no list of processes shows",
+    )
     parser.add_argument(
         "--state", metavar="FILE", type=Path, help="where the last look is remembered; without it beside the database"
     )
@@ -78,8 +96,18 @@ def _check(actions: Any) -> None:
         "--ledger", metavar="WHERE", help="file or redis:// address of the ledger: adds the rules about reviews"
     )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="how the result is written")
+    _baselines(parser)
     _common(parser)
     parser.set_defaults(run=run_check)
+
+
+def _baselines(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--baselines",
+        metavar="FILE",
+        type=Path,
+        help="flyball.baselines.json of `flyball alerts generate --db`: its lines, as Prometheus has them",
+    )
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -88,8 +116,15 @@ def _common(parser: argparse.ArgumentParser) -> None:
         "--policy", metavar="FILE", type=Path, help="policy file; without it the nearest flyball.toml or pyproject.toml"
     )
     add("--interval", metavar="S", type=_seconds, default=30, help="seconds between evaluations; without it 30")
-    add("--for", metavar="S", dest="hold", type=int, default=60, help="seconds a condition must hold; without it 60")
-    add("--keep-firing", metavar="S", type=int, default=300, help="seconds an alert fires on; without it 300")
+    add(
+        "--for",
+        metavar="S",
+        dest="hold",
+        type=_hold,
+        default=60,
+        help="seconds a condition must hold, less than an hour; without it 60",
+    )
+    add("--keep-firing", metavar="S", type=_hold, default=300, help="seconds an alert fires on; without it 300")
 
 
 def _seconds(text: str) -> int:
@@ -99,17 +134,28 @@ def _seconds(text: str) -> int:
     return seconds
 
 
+def _hold(text: str) -> int:
+    """Rules look back an hour: what must hold for longer would never fire."""
+    seconds = int(text)
+    if not 0 <= seconds < _HOUR_SECONDS:
+        raise ValueError(text)
+    return seconds
+
+
 def _timing(args: argparse.Namespace) -> Any:
     from analyzer.alerts.prometheus import Timing
 
-    return Timing(args.interval, max(0, args.hold), max(0, args.keep_firing))
+    return Timing(args.interval, args.hold, args.keep_firing)
 
 
 def run_generate(args: argparse.Namespace) -> int:
     """Writes the files and names them. Raises `FlyballError` where the folder cannot be written to."""
     from analyzer.alerts.package import package
 
-    files = package(load_policy(args.policy), _timing(args), args.runbooks)
+    tables, path = policy_tables(args.policy)
+    policy = parse_policy(tables, path)
+    found = _measured(args.db, policy, tables) if args.db else ()
+    files = package(policy, _timing(args), args.runbooks, found)
     try:
         for name, text in files.items():
             path = args.out / name
@@ -120,7 +166,29 @@ def run_generate(args: argparse.Namespace) -> int:
         raise FlyballError(
             f"{args.out}: cannot be written to ({e.strerror}); choose another folder with --out"
         ) from None
+    for baseline in found:
+        unknown = len(baseline.lines) - len(baseline.known)
+        told = f"{len(baseline.known)} lines from recorded history, {unknown} not known (too few runs)"
+        print(f"{baseline.metric.name}: {told}", file=sys.stderr)
     return exits.FINE
+
+
+def _measured(db: Path, policy: Policy, tables: dict[str, Any]) -> tuple[Any, ...]:
+    """The baselines of what the policy file does not name."""
+    from analyzer.alerts.baselines import measured
+    from instrument.store.checkpoint import adopt
+    from instrument.store.connect import reading
+
+    given = {f"{section}.{name}" for section, values in tables.items() if isinstance(values, dict) for name in values}
+    adopt(db)
+    with reading(db) as con:
+        return measured(con, policy, given)
+
+
+def _read_baselines(path: Path | None) -> tuple[Any, ...]:
+    from analyzer.alerts.baselines import read
+
+    return () if path is None else read(path)
 
 
 def run_backtest(args: argparse.Namespace) -> int:
@@ -131,10 +199,10 @@ def run_backtest(args: argparse.Namespace) -> int:
     from instrument.store.checkpoint import adopt
     from instrument.store.connect import reading
 
-    policy = load_policy(args.policy)
+    policy, lines = load_policy(args.policy), _read_baselines(args.baselines)
     adopt(args.db)
     with reading(args.db) as con:
-        result = backtest(con, policy, _timing(args))
+        result = backtest(con, policy, _timing(args), baselines=lines)
     sys.stdout.write(
         alerts_text.backtest_as_json(result) if args.format == "json" else alerts_text.backtest_as_text(result, look())
     )
@@ -150,22 +218,25 @@ def run_check(args: argparse.Namespace) -> int:
     from instrument.store.checkpoint import adopt
     from instrument.store.connect import reading
 
-    policy = load_policy(args.policy)
+    policy, lines = load_policy(args.policy), _read_baselines(args.baselines)
+    webhook = args.webhook or os.environ.get(_WEBHOOK)
     state = args.state or args.db.with_name(args.db.name + ".alerts.json")
     before = checking.remembered(state)
     now = time.time()
     asked = waiting(args.ledger, now)
     adopt(args.db)
     with reading(args.db) as con:
-        alerts, lost = checking.firing_now(con, policy, int(now * 1e9), _timing(args), asked, before.lost_spans)
+        alerts, lost = checking.firing_now(con, policy, int(now * 1e9), _timing(args), asked, before.lost_spans, lines)
     found = checking.compared(alerts, before.alerts)
-    if args.webhook and (found.new or found.resolved):
-        checking.post(args.webhook, checking.payload(found))
-    # Remembered after the message has gone out: what could not be sent is new again at the next look.
-    checking.remember(state, checking.Remembered(alerts, lost))
+    # Said before it is sent: a webhook that fails must not hide what fires.
     sys.stdout.write(
         json.dumps(checking.as_values(found), indent=2) + "\n"
         if args.format == "json"
         else alerts_text.look_as_text(found, look())
     )
+    sys.stdout.flush()
+    if webhook and (found.new or found.resolved):
+        checking.post(webhook, checking.payload(found))
+    # Remembered after the message has gone out: what could not be sent is new again at the next look.
+    checking.remember(state, checking.Remembered(alerts, lost))
     return exits.FINDINGS if alerts else exits.FINE

@@ -31,7 +31,6 @@ PERIODS = {1: "last day recorded", 7: "last 7 days", 30: "last 30 days", None: "
 policy = data.policy()
 files = package(policy)
 in_force = rules(policy)
-st.html(layout.FOLDER / "more.css")
 st.title("Alerts", anchor=False)
 origin = "the default policy" if policy == Policy() else "your policy"
 st.html(
@@ -94,6 +93,8 @@ def history() -> Backtest | None:
         "Show the gauges behind these firings", key="alerts gauges"
     ):
         gauges(measured(*key, [t.rule for t in found.tested if t.firings]))
+    if found.unseen or any(t.firings for t in found.tested):
+        exports.charts("alerts")
     return found
 
 
@@ -149,7 +150,6 @@ def chart(found: Backtest) -> None:
             fired.with_columns(_safe("labels")), unseen.with_columns(_safe("agent_name")), first, last
         )
     )
-    exports.charts("alerts")
     one, other = st.tabs([f"Firings ({fired.height:,})", f"Findings no rule saw ({unseen.height:,})"])
     with one:
         if fired.is_empty():

@@ -30,7 +30,6 @@ WAYS = {
 }
 
 shown = data.snapshot()
-st.html(layout.FOLDER / "more.css")
 st.title("Compare", anchor=False)
 st.html(pieces.muted(data.subtitle(shown)))
 if shown.runs.is_empty():
@@ -144,6 +143,7 @@ def steps(found: views.Alignment, left: dict[str, Any], right: dict[str, Any], l
             ]
             window = (page[0][0], page[-1][0]) if pages > 1 else None
             st.altair_chart(charts_more.alignment(charts_more.alignment_rows(statuses), window))
+            exports.charts("comparison")
     if not rows:
         st.caption("Nothing differs.")
         return

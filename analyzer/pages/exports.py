@@ -11,26 +11,53 @@ import streamlit as st
 from analyzer.pages import pieces
 from analyzer.report.as_files import as_csv, as_parquet
 
-_SVG: Final = """
+_SCRIPT: Final = """
+const SCALE = 2;  // for screens and slides: a PNG twice as large as the chart
+const svgOf = (chart) => new Blob([new XMLSerializer().serializeToString(chart)], { type: "image/svg+xml" });
+
+function save(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+async function pngOf(chart) {
+  const { width, height } = chart.viewBox.baseVal;
+  const image = new Image(width * SCALE, height * SCALE);
+  image.src = URL.createObjectURL(svgOf(chart));
+  await image.decode();
+  const canvas = Object.assign(document.createElement("canvas"), { width: width * SCALE, height: height * SCALE });
+  const drawing = canvas.getContext("2d");
+  drawing.fillStyle = getComputedStyle(chart).backgroundColor;
+  drawing.fillRect(0, 0, canvas.width, canvas.height);
+  drawing.drawImage(image, 0, 0, canvas.width, canvas.height);
+  URL.revokeObjectURL(image.src);
+  return new Promise((done) => canvas.toBlob(done, "image/png"));
+}
+
 export default function ({ parentElement, data }) {
-  const button = parentElement.querySelector("button");
-  button.onclick = () => {
-    document.querySelectorAll("[data-testid=stVegaLiteChart] svg").forEach((chart, place) => {
-      const link = document.createElement("a");
-      const text = new XMLSerializer().serializeToString(chart);
-      link.href = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
-      link.download = `${data.name}-${place + 1}.svg`;
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-    });
-  };
+  for (const [kind, made] of [["svg", svgOf], ["png", pngOf]])
+    parentElement.querySelector("." + kind).onclick = async () => {
+      let place = 0;
+      for (const chart of document.querySelectorAll("[data-testid=stVegaLiteChart] svg.marks"))
+        save(await made(chart), `${data.name}-${++place}.${kind}`);
+    };
 }
 """
-_BUTTON: Final = '<button type="button">Charts as SVG</button>'
+_ICON: Final = (
+    '<svg viewBox="0 0 24 24" width="16" height="16" fill="none" stroke="currentColor" stroke-width="2" aria-hidden="true">'
+    '<path d="M12 4v11M7.5 10.5 12 15l4.5-4.5M4 15.5V20h16v-4.5"/></svg>'
+)
+_BUTTONS: Final = "".join(
+    f'<button type="button" class="{kind.lower()}">{_ICON}Charts as {kind}</button>' for kind in ("PNG", "SVG")
+)
 _STYLE: Final = """
-button { font: inherit; font-size: 0.875rem; color: var(--st-text-color); background: transparent; border: none; padding: 4px 0;
-  cursor: pointer; opacity: 0.75; }
-button:hover, button:focus-visible { opacity: 1; color: var(--st-primary-color); }
+button { display: inline-flex; align-items: center; gap: 8px; font: inherit; font-size: 0.875rem; color: var(--st-text-color);
+  background: transparent; border: none; border-radius: 6px; padding: 6px 0; margin-right: 16px; cursor: pointer; }
+button:hover { color: var(--st-primary-color); }
+button:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 2px; }
 """
 
 
@@ -62,10 +89,10 @@ def _file(kind: str, mime: str, name: str, written: Callable[[], bytes]) -> None
 
 
 def charts(name: str) -> None:
-    """A button that saves every chart of the page as SVG; as PNG each has a button of its own in the toolbar above it."""
-    _svg()(data={"name": f"flyball-{name}"}, key=f"svg {name}")
+    """Two buttons that save every chart of the page, as PNG and as SVG; to be called below all of them."""
+    _saver()(data={"name": f"flyball-{name}"}, key=f"charts {name}")
 
 
-def _svg() -> Any:
+def _saver() -> Any:
     # Registered anew on each run of the script, as Streamlit wants it.
-    return st.components.v2.component("flyball_svg", html=_BUTTON, css=_STYLE, js=_SVG)
+    return st.components.v2.component("flyball_charts", html=_BUTTONS, css=_STYLE, js=_SCRIPT)

@@ -176,7 +176,12 @@ if slugs:
         exports.table(agents_hit, f"agents-{slug}")
     with right:
         over_time = run_views.findings_over_time(shown.runs, findings)
-        st.altair_chart(charts.findings_over_time(over_time, run_views.spend_over_time(shown.runs)["start"]))
+        if over_time.is_empty():
+            st.caption("No run with such a finding says when it was, so there is nothing to show over time.")
+        else:
+            st.altair_chart(charts.findings_over_time(over_time, run_views.spend_over_time(shown.runs)["start"]))
+        if (left_out := own["start_ns"].null_count()) and not over_time.is_empty():
+            st.caption(f"Not on this axis: {words.plural(left_out, 'finding')} of unknown time.")
 
     pages = -(-len(findings) // PER_PAGE)
     heading, copying, accepting, pager = st.columns([2.2, 1.6, 1.4, 3], vertical_alignment="bottom")

@@ -9,8 +9,8 @@ import polars as pl
 from analyzer.detectors.detector import Detector
 from analyzer.findings import Finding
 from analyzer.pages import links, pieces, words
-from analyzer.report.charts import MONEY_COLORS, SEVERITY_COLORS
 from analyzer.report.charts_fleet import MODE_COLORS
+from analyzer.report.colors import MONEY_COLORS, SEVERITY_COLORS
 from analyzer.views import failures
 
 _VALUE_CHARS = 120

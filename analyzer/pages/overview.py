@@ -98,11 +98,14 @@ st.html(
 )
 
 spend = views.spend_over_time(shown.runs)
+undated = shown.runs.filter(pl.col("start_ns").is_null())
 left, right = st.columns(2, gap="large")
 with left:
     st.header("Failures by mode over time", anchor=False)
     if shown.found.is_empty():
         st.caption("Nothing was found. Whether everything could be looked at stands below.")
+    elif spend.is_empty():
+        st.caption("No run says when it was, so there is nothing to show over time. What was found stands below.")
     else:
         over_time = failures.modes_over_time(shown.runs, shown.found)
         event: Any = st.altair_chart(
@@ -110,12 +113,19 @@ with left:
         )
         if picked := event["selection"].get(charts_fleet.PICKED):
             st.switch_page(layout.RUNS, query_params=runs_wanted.params_of(failures.runs_of(picked[0], over_time)))
+        if left_out := shown.found["start_ns"].null_count():
+            st.caption(f"Not on this axis: {words.plural(left_out, 'finding')} of unknown time.")
 with right:
     st.header("Spend over time", anchor=False)
     if totals.cost_usd is None:
         st.caption("No model call has a known price. Give prices of your own in flyball.toml.")
+    elif spend.is_empty():
+        st.caption("No run says when it was, so there is nothing to show over time.")
     else:
         st.altair_chart(charts.spend_over_time(spend))
+        if undated.height:
+            cost = f", {words.money(undated['cost_usd'].sum())} together" if undated["cost_usd"].count() else ""
+            st.caption(f"Not on this axis: {words.plural(undated.height, 'run')} of unknown time{cost}.")
 
 modes, agents = failures.by_mode(shown.found), overview.worst_agents(shown.runs)
 left, right = st.columns([2, 3], gap="large")

@@ -15,26 +15,27 @@ export default function ({ data, setStateValue, setTriggerValue }) {
   table.dataset.opens = "";
   const heard = new AbortController();
   const on = (name, act) => table.addEventListener(name, (event) => {
-    if (event.target.dataset?.testid === "data-grid-canvas") act(event);
+    const grid = event.target.closest?.("[data-testid=stDataFrameResizable]");
+    if (grid) act(event, grid);
   }, { capture: true, signal: heard.signal });
-  let pointing = false, keys = data.keys;
-  const byKeys = () => { if (!keys) { keys = true; setStateValue("keys", true); } };
-  on("pointerdown", (event) => {
-    pointing = true;
-    setTimeout(() => {
-      pointing = false;
-      if (keys && event.offsetY > data.head_pixels) { keys = false; setStateValue("keys", false); }
-    }, WAIT_MS);
+  let keys = data.typing, typed = false;
+  const byKeys = () => { if (!keys) { keys = true; setStateValue("typing", true); } };
+  for (const [name, by] of [["keydown", true], ["pointerdown", false]])
+    document.addEventListener(name, () => { typed = by; }, { capture: true, signal: heard.signal });
+  on("focusin", (event, grid) => {
+    grid.querySelector("[data-testid=data-grid-canvas]")?.setAttribute("aria-label", data.label);
+    if (typed) byKeys();
   });
-  on("focusin", (event) => {
-    event.target.setAttribute("aria-label", data.label);
-    if (!pointing) byKeys();
+  on("click", (event, grid) => {
+    const inRows = event.clientY - grid.getBoundingClientRect().top > data.head_pixels;
+    setTimeout(() => { if (keys && inRows) { keys = false; setStateValue("typing", false); } }, WAIT_MS);
   });
   on("keydown", (event) => {
-    if (event.key !== "Enter" && event.key !== " ") return byKeys();
+    if (["Shift", "Control", "Alt", "Meta"].includes(event.key)) return;
+    byKeys();
+    if (event.key !== "Enter" && event.key !== " ") return;
     event.preventDefault();
     event.stopPropagation();
-    byKeys();
     setTimeout(() => setTriggerValue("open", true), WAIT_MS);
   });
   return () => heard.abort();
@@ -56,16 +57,16 @@ def row(event: Any, key: str) -> int | None:
         key=name,
         data={
             "table": f"st-key-{_NO_CLASS.sub('-', key)}",
-            "keys": bool(known.get("keys")),
+            "typing": bool(known.get("typing")),
             "head_pixels": _HEAD_PIXELS,
             "label": "Table: arrow keys move, Enter opens the row",
         },
-        default={"keys": False},
-        on_keys_change=_nothing,
+        default={"typing": False},
+        on_typing_change=_nothing,
         on_open_change=_nothing,
     )
     cells = event["selection"]["cells"]
-    return int(cells[0][0]) if cells and (asked.open or not asked.keys) else None
+    return int(cells[0][0]) if cells and (asked.open or not asked.typing) else None
 
 
 def _nothing() -> None:

@@ -11,13 +11,9 @@ from typing import Any
 from analyzer.findings import Finding, GuardAction, Outcome, State
 from analyzer.guarding import COMPLETED
 from analyzer.pages import words
-from analyzer.views.conversation import Call, Said, Text, Turn
 from instrument.ledger import Review
 
 _CODE = re.compile("`([^`]+)`")
-CALLS_SHOWN = 50
-"""Of one turn; the rest are counted. A model that asks for more at once is shown by its first."""
-
 ACTIONS_SHOWN = 20
 _ACTIONS = {"nudge": "warning", "block": "warning", "stop": "error"}
 
@@ -71,7 +67,7 @@ def run_head(run: Mapping[str, Any], findings: Sequence[Finding]) -> str:
         _stop(run["stop_reason"]),
         chip(f"task {run['status']}", "good" if run["status"] == "completed" else "warning") if run["status"] else "",
         text(run["model"]) if run["model"] else "",
-        f"started {text(words.when(run['start_ns']))} UTC",
+        "start not recorded" if run["start_ns"] is None else f"started {text(words.when(run['start_ns']))} UTC",
         f'<span class="fb-mono fb-muted">run {text(run["run_id"])}</span>',
         f'<span class="fb-mono fb-muted">trace {text(run["trace_id"])}</span>'
         if run["trace_id"] != run["run_id"]
@@ -86,7 +82,7 @@ def run_head(run: Mapping[str, Any], findings: Sequence[Finding]) -> str:
         ),
         tile("Cost", words.money(run["cost_usd"]), _priced(run)),
         tile("Wasted", words.money(run["wasted_usd"]), _of_cost(run, len(findings))),
-        tile("Duration", words.duration(run["seconds"]), "first start to last end"),
+        tile("Duration", words.duration(run["seconds"]), "not recorded" if run["seconds"] is None else "first start to last end"),
         tile("Turns", words.count(run["model_calls"]), words.plural(run["spans"], "span")),
         tile("Tool calls", words.count(run["tool_calls"]), f"{run['failed_tool_calls']:,} failed"),
         tile("Peak context", words.count(run["peak_input_tokens"]), "tokens in one request"),
@@ -160,14 +156,14 @@ def guard_actions(actions: Sequence[GuardAction]) -> str:
     shown = actions[:ACTIONS_SHOWN]
     more = len(actions) - len(shown)
     rest = f'<p class="fb-muted">and {words.plural(more, "more action")}, beside their turns below</p>' if more else ""
-    return page("".join(_action(action, with_turn=True) for action in shown), rest)
+    return page("".join(map(_action, shown)), rest)
 
 
-def _action(action: GuardAction, *, with_turn: bool = False) -> str:
+def _action(action: GuardAction) -> str:
     facts = [
         chip(action.action + (" (observed)" if action.observed else ""), _ACTIONS.get(action.action, "info")),
         f'<b class="fb-mono">{text(action.guard)}</b>',
-        f"turn {action.turn:,}" if with_turn else "guard",
+        f"turn {action.turn:,}",
         f'<span class="fb-mono fb-muted">{text(action.setting)}{_threshold(action)}</span>' if action.setting else "",
     ]
     return f'<div class="fb-part guard">{line(facts)}<p class="fb-said">{prose(action.reason or "")}</p></div>'
@@ -211,98 +207,3 @@ def _outcome(row: Outcome) -> str:
     reason = f'<div class="fb-muted">{text(row.reason)}</div>' if row.reason else ""
     name = f'<td class="fb-mono">{text(row.detector)}</td>'
     return f"<tr>{name}<td>{chip(label, tone)}{reason}</td><td>{text(known)}</td></tr>"
-
-
-def turn(value: Turn, findings: Sequence[Finding] = (), actions: Sequence[GuardAction] = ()) -> str:
-    """One turn as a conversation: what the model was told, what it answered, the tools that ran, what guards did about it.
-
-    `findings` are those that name this turn, `actions` those of this turn.
-    """
-    worst = max((f.severity for f in findings), key=lambda s: s.rank, default=None)
-    shown = value.calls[:CALLS_SHOWN]
-    more = len(value.calls) - len(shown)
-    parts = [
-        _turn_head(value, findings),
-        *(_said(said) for said in value.heard),
-        *(_said(said) for said in value.answered),
-        *(_call(call, [a for a in actions if a.step == call.step]) for call in shown),
-        f'<p class="fb-cut">and {words.plural(more, "more call")}</p>' if more else "",
-        *(_action(a) for a in actions if a.step not in {call.step for call in shown}),
-        _nothing(value),
-    ]
-    return page(f'<div class="fb-turn {worst.value if worst else ""}">{"".join(parts)}</div>')
-
-
-def _turn_head(value: Turn, findings: Sequence[Finding]) -> str:
-    name = f"Turn {value.number:,}" if value.number else "Before the first model call"
-    facts = [
-        f"<b>{name}</b>",
-        text(value.model) if value.model else "",
-        chip("pending", "info")
-        if value.pending
-        else text(words.duration(value.seconds))
-        if value.seconds is not None
-        else "",
-        _fact(words.count(value.input_tokens), "tokens in") if value.input_tokens is not None else "",
-        _fact(words.count(value.output_tokens), "out") if value.output_tokens is not None else "",
-        text(words.money(value.cost_usd)) if value.cost_usd is not None else "",
-        _fact("finish:", value.finish_reason) if value.finish_reason else "",
-        *(chip(f.detector, f.severity.value) for f in findings),
-    ]
-    error = f'<div class="fb-part failed">{chip("model call failed", "error")}{_text(Text(value.error or ""), "fb-mono")}</div>'
-    return line(facts) + (error if value.error else "")
-
-
-def _fact(first: object, second: object) -> str:
-    return f"{text(first)} {text(second)}"
-
-
-def _nothing(value: Turn) -> str:
-    if value.heard or value.answered or value.calls or value.error or value.pending:
-        return ""
-    reason = {
-        "hashed": "Content was recorded as hashes only.",
-        "none": 'Content was not recorded; record(content="full") keeps it.',
-    }.get(value.content_state or "", "No messages were recorded for this turn.")
-    return f'<p class="fb-muted">{text(reason)}</p>'
-
-
-def _said(said: Said) -> str:
-    label = said.role if said.kind == "text" else f"{said.role} · {said.kind.replace('_', ' ')}"
-    name = f'<b class="fb-mono">{text(said.name)}</b>' if said.name else ""
-    style = {"text": "", "reasoning": "fb-quiet"}.get(said.kind, "fb-mono")
-    tone = "assistant" if said.role == "assistant" else ""
-    return f'<div class="fb-part {tone}">{line([text(label), name])}{_text(said.text, style)}</div>'
-
-
-def _call(call: Call, actions: Sequence[GuardAction] = ()) -> str:
-    name = f'<b class="fb-mono">{text(call.tool_name or "unnamed tool")}</b>'
-    failed = call.failed and call.rejected != "blocked"
-    facts = [
-        "calls",
-        name,
-        text(words.duration(call.seconds)) if call.seconds is not None and not call.inferred else "",
-        chip("failed" + (" (by its text)" if call.failure_inferred else ""), "error") if failed else "",
-        chip("no such tool", "error") if call.declared is False else "",
-        chip(call.rejected.replace("_", " "), "warning") if call.rejected else "",
-        '<span class="fb-muted">known from messages only</span>' if call.inferred else "",
-        f'<span class="fb-muted">step {call.step:,}</span>',
-    ]
-    shown_error = call.error if call.error and not (call.result and call.error in call.result.shown) else None
-    body = [
-        _text(call.arguments, "fb-mono") if call.arguments else _unrecorded("arguments"),
-        _text(call.result, "fb-mono") if call.result else "" if shown_error else _unrecorded("result"),
-        _text(Text(shown_error), "fb-mono") if shown_error else "",
-        *map(_action, actions),
-    ]
-    return f'<div class="fb-part call {"failed" if failed else ""}">{line(facts)}{"".join(body)}</div>'
-
-
-def _unrecorded(what: str) -> str:
-    return f'<p class="fb-cut">{what} not recorded</p>'
-
-
-def _text(value: Text, style: str) -> str:
-    cut = f'<p class="fb-cut">{value.left_out_chars:,} more characters</p>' if value.left_out_chars else ""
-    body = f'<div class="fb-text {style}">{text(value.shown)}</div>' if value.shown else '<p class="fb-cut">empty</p>'
-    return body + cut

@@ -28,7 +28,6 @@ TRIED = "policy tried"
 
 shown = data.snapshot()
 in_force = data.policy()
-st.html(layout.FOLDER / "more.css")
 st.title("Policy", anchor=False)
 st.html(pieces.muted(data.subtitle(shown)))
 
@@ -58,8 +57,10 @@ def entry(field: Field) -> None:
     key, label, note = f"policy {field.setting}", f"`{field.name}`", field.meaning
     if field.kind == "choice":
         st.selectbox(label, field.choices, key=key, help=note)
-    elif field.kind == "share":
+    elif field.kind == "share" and _in_hundredths(st.session_state[key]):
         st.slider(label, 0.01, 1.0, step=0.01, key=key, help=note)
+    elif field.kind == "share":
+        st.number_input(label, 0.0, 1.0, step=None, format="%g", key=key, help=note)
     elif field.kind == "count":
         st.number_input(label, int(field.low or 0), int(field.high or 10**9), step=1, key=key, help=note)
     elif field.kind == "number":
@@ -69,6 +70,7 @@ def entry(field: Field) -> None:
             label,
             float(field.low or 0),
             float(field.high or 1e9),
+            value=None if field.optional else "min",
             step=None,
             format="%g",
             key=key,
@@ -77,6 +79,11 @@ def entry(field: Field) -> None:
         )
     else:
         st.text_input(label, key=key, help=note)
+
+
+def _in_hundredths(share: float) -> bool:
+    """Whether a slider can stand on it."""
+    return share > 0 and round(share, 2) == share
 
 
 def fields(some: Sequence[Field]) -> None:

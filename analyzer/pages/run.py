@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from analyzer.pages import data, layout, pieces, run_data, run_parts, run_turns, words
+from analyzer.pages import data, exports, layout, pieces, run_data, run_parts, run_turns, words
 from analyzer.pages.tables import run_table
 from analyzer.views import runs as run_views
 
@@ -37,3 +37,4 @@ run_parts.context_and_cost(facts)
 run_parts.behaviour(facts)
 run_turns.conversed(facts, aim)
 run_parts.raw_span(facts, aim)
+exports.charts("run")

@@ -10,7 +10,7 @@ import streamlit as st
 from analyzer.findings import Finding
 from analyzer.pages import data, exports, links, pieces, words
 from analyzer.pages.run_data import Aim, Facts, raw
-from analyzer.report import charts_run
+from analyzer.report import charts_behaviour, charts_timeline, charts_turns
 from analyzer.report.amounts import share
 from analyzer.views import behaviour as graphs
 from analyzer.views import run as views
@@ -106,12 +106,12 @@ def time_line(facts: Facts, aim: Aim) -> None:
     page = timeline.page(whole, (number - 1) * SPANS_PER_PAGE, SPANS_PER_PAGE, shorten=shorten)
     if pages > 1:
         true = timeline.page(whole, (number - 1) * SPANS_PER_PAGE, SPANS_PER_PAGE)
-        overview.altair_chart(charts_run.overview(facts.density, (true.low, true.high), whole.gaps))
+        overview.altair_chart(charts_timeline.overview(facts.density, (true.low, true.high), whole.gaps))
     key = f"waterfall {facts.key} {number} {shorten} {aim.span_id}"
-    chart = charts_run.waterfall(
+    chart = charts_timeline.waterfall(
         page.rows, page.gaps, (page.low, page.high), shortened=page.shortened, chosen=aim.span_id
     )
-    st.altair_chart(chart, key=key, on_select=lambda: _picked(key), selection_mode=charts_run.PICKED)
+    st.altair_chart(chart, key=key, on_select=lambda: _picked(key), selection_mode=charts_timeline.PICKED)
     st.caption(" ".join(_about_times(facts)))
     agents = [found for one in facts.started.values() for found in one]
     if agents:
@@ -122,7 +122,7 @@ def time_line(facts: Facts, aim: Aim) -> None:
 
 
 def _picked(key: str) -> None:
-    picked: Any = st.session_state[key]["selection"].get(charts_run.PICKED)
+    picked: Any = st.session_state[key]["selection"].get(charts_timeline.PICKED)
     if picked:
         show_span(str(picked[0]["span_id"]))
 
@@ -154,13 +154,13 @@ def context_and_cost(facts: Facts) -> None:
                 'Neither messages nor token counts were recorded for this run; record(content="full") keeps them.'
             )
         else:
-            st.altair_chart(charts_run.composition(made.parts, made.unit, made.compactions, bands, window))
+            st.altair_chart(charts_turns.composition(made.parts, made.unit, made.compactions, bands, window))
             st.caption(" ".join(_about_context(facts, window)))
     with right:
         st.header("Cost by turn", anchor="cost")
         costs = views.costs(facts.turns)
         if costs["cost_usd"].count():
-            st.altair_chart(charts_run.costs(costs, bands))
+            st.altair_chart(charts_turns.costs(costs, bands))
         else:
             st.caption("No call of this run has a known price. Name prices in flyball.toml.")
         if unpriced := int(costs["unpriced_calls"].sum()):
@@ -208,7 +208,7 @@ def behaviour(facts: Facts) -> None:
         return
     left, right = st.columns([3, 2], gap="large")
     with left:
-        st.altair_chart(charts_run.behaviour(graph.tools, *graphs.drawn(graph)), width="content")
+        st.altair_chart(charts_behaviour.behaviour(graph.tools, *graphs.drawn(graph)), width="content")
     with right:
         st.html(pieces.table(("Tool", "Calls", "Failed", "Blocked", "Time"), _tool_rows(graph)))
         more = f" {words.plural(graph.left_out, 'rarer transition')} not drawn." if graph.left_out else ""

@@ -13,10 +13,12 @@ from typing import Any, Final
 from analyzer.readers.loose import dumps
 from analyzer.readers.sink import Sink
 from instrument import semconv
-from instrument.otlp import Issue, Span, Status, attributes, one_resource
+from instrument.otlp import Issue, Resource, ResourceSpans, Scope, ScopeSpans, Span, Status, TracesData, attributes
 
 STEP_NS: Final = 1_000
 """Between two steps of a run whose log has no times: enough to order them, too little to be taken for waiting."""
+_NO_DATE_NS: Final = 946_684_800_000_000_000
+"""2000-01-01. Times before it keep the order of runs whose log has none."""
 _INTERNAL, _CLIENT, _ERROR = 1, 3, 2
 
 Message = dict[str, Any]
@@ -26,12 +28,13 @@ class Spans:
     """Spans on their way into a sink."""
 
     def __init__(self, sink: Sink, source: str, scope: str) -> None:
-        self._sink, self._source, self._scope = sink, source, scope
+        self._sink, self._source, self._scope = sink, source, Scope(scope)
+        self._resource = Resource(attributes({"service.name": scope}))
 
     def put(self, span: Span) -> None:
         """Hands on one span."""
-        resource = {"service.name": self._scope}
-        self._sink.add(one_resource([span], scope=self._scope, resource=resource), self._source)
+        document = TracesData([ResourceSpans(self._resource, [ScopeSpans(self._scope, [span])])])
+        self._sink.add(document, self._source)
 
 
 class Run:
@@ -63,11 +66,13 @@ class Run:
         self._fresh: list[str] = []
         self._steps = self.model_calls = self.tool_calls = 0
         self._now_ns = start_ns
+        self._timed = False
+        """Whether any time was told, of runs below this one too."""
         self._start_ns: int | None = None
-        """The earliest and the latest of all that was told, of runs below this one too."""
+        """The earliest and the latest of all that was told, likewise."""
         self._end_ns = 0
         if start_ns is not None:
-            self._cover(start_ns, start_ns)
+            self._cover(start_ns, start_ns, timed=True)
 
     @property
     def next_ns(self) -> int:
@@ -81,7 +86,7 @@ class Run:
         self._fresh += map(dumps, messages)
         if at_ns is not None:
             self._now_ns = max(at_ns, self._now_ns or 0)
-            self._cover(at_ns, at_ns)
+            self._cover(at_ns, at_ns, timed=True)
 
     def forget(self, *kept: Message) -> None:
         """The next request holds `kept` and nothing from before: what was said was compacted or cleared."""
@@ -141,7 +146,9 @@ class Run:
         """The agent's own span, which goes around all others. Nothing may be told after it."""
         start = self.next_ns if self._start_ns is None else self._start_ns
         end = max(start, self._end_ns, end_ns or 0)
-        span = self._span(self._root, f"{semconv.INVOKE_AGENT} {self._agent}", _INTERNAL, facts, None)
+        inferred_times = None if self._timed or end_ns is not None else "both"
+        values = {semconv.TIMES_INFERRED: inferred_times, **facts}
+        span = self._span(self._root, f"{semconv.INVOKE_AGENT} {self._agent}", _INTERNAL, values, None)
         span.attributes[:0] = attributes({semconv.OPERATION: semconv.INVOKE_AGENT})
         span.parentSpanId = self._parent._root if self._parent else ""
         span.startTimeUnixNano, span.endTimeUnixNano = start, end
@@ -165,17 +172,19 @@ class Run:
         self._spans.put(span)
 
     def _times(self, start_ns: int | None, end_ns: int | None) -> tuple[int, int]:
+        timed = max(start_ns or 0, end_ns or 0) > _NO_DATE_NS  # how long something took alone gives it no date
         if start_ns is None:
             start_ns = end_ns if self._now_ns is None and end_ns is not None else self.next_ns
             start_ns = start_ns if end_ns is None else min(start_ns, end_ns)
         end_ns = start_ns if end_ns is None else max(start_ns, end_ns)
         self._now_ns = max(end_ns, self._now_ns or 0)
-        self._cover(start_ns, end_ns)
+        self._cover(start_ns, end_ns, timed=timed)
         return start_ns, end_ns
 
-    def _cover(self, start_ns: int, end_ns: int) -> None:
+    def _cover(self, start_ns: int, end_ns: int, *, timed: bool) -> None:
         run: Run | None = self
         while run is not None:
+            run._timed |= timed
             run._start_ns = start_ns if run._start_ns is None else min(start_ns, run._start_ns)
             run._end_ns = max(end_ns, run._end_ns)
             run = run._parent

@@ -27,7 +27,7 @@ _NO_MODEL: Final = "<synthetic>"
 """Stands for the model where Claude Code itself answered, for instance that the API failed."""
 _COUNTERS: Final = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
-_INFERRED: Final = {
+INFERRED: Final = {
     "inferred_times": "the file says when an answer or a result was there, not when it was asked for: calls begin where the last ended",
     "no_tool_definitions": "of what the models were told, the system prompt and the tool definitions are missing",
     "partial_usage": "answers have no stop reason: their output tokens may be those of the stream's beginning, and so too low",
@@ -45,28 +45,30 @@ def _sniff(head: bytes) -> bool:
 
 
 def _read(stream: Stream, sink: Sink) -> None:
-    log = _Log(Spans(sink, stream.source, "claude-code"), sink)
+    log = Log(Spans(sink, stream.source, "claude-code"), sink)
     for line, record in records(stream, sink):
         for found in listing(record.get("loglines")) or [record]:
             log.take(mapping(found), line)
     log.end()
-    report(sink, stream.source, _INFERRED, log.made)
+    report(sink, stream.source, INFERRED, log.made)
     for line in log.odd[:20]:
         sink.add_issue(odd_record(stream.source, "a message of no known form was left out", 1, line))
     if len(log.odd) > 20:
         sink.add_issue(odd_record(stream.source, "messages of no known form were left out", len(log.odd) - 20))
 
 
-class _Log:
+class Log:
     """One file on its way to runs: one for each session in it, one for each sub-agent."""
 
-    def __init__(self, spans: Spans, sink: Sink) -> None:
-        self._spans, self._sink = spans, sink
+    def __init__(self, spans: Spans, sink: Sink, agent: str = "claude-code") -> None:
+        self._spans, self._sink, self._agent = spans, sink, agent
         self._threads: dict[tuple[str, str | None], _Thread] = {}
         self._of_record: dict[str, tuple[str, str | None]] = {}
         """The thread of each record by its uuid: a sub-agent's records may be told from another's by their ancestry alone."""
         self.made: Counter[str] = Counter()
         self.odd: list[int | None] = []
+        self.ended: dict[str, dict[str, Any]] = {}
+        """What the agent span of a session says beside, as known at its end."""
 
     def take(self, record: dict[str, Any], line: int | None) -> None:
         """Tells the record to the run it belongs to."""
@@ -77,7 +79,7 @@ class _Log:
             if not compacted and not isinstance(message, dict):
                 self.odd.append(line)
                 return
-            self._thread(record).take(record, "compaction" if compacted else str(role))
+            self._thread(self._place(record)).take(record, "compaction" if compacted else str(role))
         elif isinstance(kind, str):
             self._place(record)
             self.made["other_records"] += 1
@@ -86,12 +88,17 @@ class _Log:
 
     def end(self) -> None:
         """Ends all runs."""
-        for thread in self._threads.values():
-            thread.end()
+        for (session, agent), thread in self._threads.items():
+            thread.end(self.ended.get(session, {}) if agent is None else {})
             self.made += thread.made
 
-    def _thread(self, record: dict[str, Any]) -> _Thread:
-        place = self._place(record)
+    def main(self, session: str) -> Run:
+        """The run of the main thread of a session, all that it was told so far in it."""
+        thread = self._thread((session, None))
+        thread.settle()
+        return thread.run
+
+    def _thread(self, place: tuple[str, str | None]) -> _Thread:
         thread = self._threads.get(place)
         if thread is None:
             self.made["no_tool_definitions"] += 1
@@ -106,8 +113,8 @@ class _Log:
         existing = self._threads.get(place)
         if existing is not None:
             return existing.run
-        identity = ("claude-code", session, *([] if agent is None else [agent]))
-        name = "claude-code" if agent is None else "claude-code sub-agent"
+        identity = (self._agent, session, *([] if agent is None else [agent]))
+        name = self._agent if agent is None else f"{self._agent} sub-agent"
         return Run(self._spans, identity, agent=name, conversation=session or None, parent=parent)
 
     def _place(self, record: dict[str, Any]) -> tuple[str, str | None]:
@@ -148,10 +155,10 @@ class _Thread:
         if role == "assistant" and self._lines and _same_answer(self._lines[0], record):
             self._lines.append(record)
         elif role == "assistant":
-            self._tell()
+            self.settle()
             self._lines = [record]
         elif role == "compaction":
-            self._tell()
+            self.settle()
             before = count(mapping(record.get("compactMetadata")).get("preTokens"))
             at = moment_ns(record.get("timestamp"))
             key = text(record.get("uuid"))
@@ -164,12 +171,13 @@ class _Thread:
         else:
             self._user(record)
 
-    def end(self) -> None:
-        """Tells what is left."""
-        self._tell()
-        self.run.end({})
+    def end(self, facts: dict[str, Any]) -> None:
+        """Tells what is left. `facts` are attributes of the agent span."""
+        self.settle()
+        self.run.end(facts)
 
-    def _tell(self) -> None:
+    def settle(self) -> None:
+        """Tells the answer that was not complete yet, and what was heard after it."""
         lines, heard, self._lines, self._heard = self._lines, self._heard, [], []
         if lines:
             self._answer(lines)
@@ -190,7 +198,7 @@ class _Thread:
         if repeated or (model == _NO_MODEL and not failed):  # what the program says itself, nobody was asked for
             self.run.say(said("assistant", *parts))
             return
-        usage = {} if model == _NO_MODEL else _usage(last.get("usage"))
+        usage = {} if model == _NO_MODEL else usage_of(last.get("usage"))
         self.made["no_usage"] += not usage and not failed
         self.made["partial_usage"] += bool(usage) and stop is None
         self.made["inferred_times"] += 1
@@ -254,7 +262,7 @@ def _content(message: dict[str, Any]) -> Any:
     return [b for b in listing(content) if isinstance(b, dict | str)]
 
 
-def _usage(found: Any) -> dict[str, Any]:
+def usage_of(found: Any) -> dict[str, Any]:
     """Token counts by our names; whatever is no count is left out first."""
     usage = mapping(found)
     counts: dict[str, Any] = {name: count(usage.get(name)) for name in _COUNTERS}

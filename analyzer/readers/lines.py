@@ -36,7 +36,7 @@ class Block:
 def line_blocks(stream: Stream, sink: Sink, limit: int = LIMIT) -> Iterator[Block]:
     """All lines of `stream`, in order. Lines over `limit` bytes and an unfinished last line become issues."""
     line, skipping = 1, False
-    held: list[bytes] = []  # the beginning of a line whose end has not come yet
+    held: list[bytes | memoryview] = []  # the beginning of a line whose end has not come yet
     size = 0
     for whole_piece in stream.pieces:
         piece = whole_piece
@@ -47,7 +47,8 @@ def line_blocks(stream: Stream, sink: Sink, limit: int = LIMIT) -> Iterator[Bloc
             piece, skipping, line = piece[end + 1 :], False, line + 1
         cut = piece.rfind(b"\n") + 1
         if cut:
-            data = b"".join([*held, piece[:cut]])
+            held.append(piece if cut == len(piece) else memoryview(piece)[:cut])
+            data = b"".join(held)
             yield Block(_without_nuls(data, stream.source, sink), line)
             line += data.count(b"\n")
             held, size, piece = [], 0, piece[cut:]

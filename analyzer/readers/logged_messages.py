@@ -106,7 +106,7 @@ def _item(item: Any, speaker: str, found: Logged, levels: int) -> None:
     if _is_definition(message):
         found.tools.append(message.get("content"))
     elif _is_message(message):
-        _add(found, _message(message, speaker))
+        _add(found, message_of(message, speaker))
         if speaker == "assistant":
             _facts(message, found)
     elif _is_part(message):
@@ -148,7 +148,8 @@ def _is_definition(message: dict[str, Any]) -> bool:
     return message.get("role") == "tool" and "tool_call_id" not in message and "parameters" in function
 
 
-def _message(found: dict[str, Any], speaker: str) -> Message:
+def message_of(found: dict[str, Any], speaker: str) -> Message:
+    """One message of any of these, in GenAI form; what names no role was said by `speaker`."""
     role = text(found.get("role")) or text(found.get("type")) or speaker
     role = _SPEAKERS.get(role, role)
     call_id = call_id_of(found.get("tool_call_id"))
@@ -190,6 +191,15 @@ def _part(part: dict[str, Any]) -> Message:
             return answered(call_id_of(inner.get("id")) or text(inner.get("name")), inner.get("response"))
     if kind in _CALLS:
         return _call(part)
+    if kind == "toolRequest":  # goose
+        return _call({"id": part.get("id"), **mapping(mapping(part.get("toolCall")).get("value"))})
+    if kind == "toolResponse":
+        given = mapping(part.get("toolResult"))
+        result = given.get("value", given.get("error"))
+        return answered(call_id_of(part.get("id")), result, failed=given.get("status") == "error")
+    if isinstance(part.get("toolCallId"), str) and "state" in part:  # Vercel's messages of a user interface
+        name = text(part.get("toolName")) or str(kind).removeprefix("tool-")
+        return asked(part["toolCallId"], name, part.get("input"))
     if kind in _RESULTS:
         names = ("tool_call_id", "tool_use_id", "toolCallId", "call_id", "id")
         response = next((part[n] for n in ("response", "result", "content", "output") if n in part), None)

@@ -31,9 +31,8 @@ from analyzer.readers.sink import Sink
 from analyzer.readers.streams import Stream
 from instrument import semconv
 
-_MARK: Final = re.compile(
-    rb'"mini_version"\s*:|"trajectory_format"\s*:\s*"mini-swe-agent|COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT'
-)
+_MARK: Final = re.compile(rb'"mini_version"\s*:|"trajectory_format"\s*:\s*"mini-swe-agent')
+_END: Final = b"COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 _TALK: Final = re.compile(rb'"role"\s*:\s*"(?:system|user)"|"info"\s*:')
 _COMMAND: Final = re.compile(r"```(?:mswea_bash_command|bash)\s*\n(.*?)\n```", re.DOTALL)
 _RETURNED: Final = re.compile(r"\s*<returncode>\s*(-?\d+)\s*</returncode>")
@@ -41,7 +40,8 @@ _TOOL: Final = "bash"
 
 
 def _sniff(head: bytes) -> bool:
-    return head.lstrip()[:1] in (b"{", b"[") and _MARK.search(head) is not None and _TALK.search(head) is not None
+    marked = head.lstrip()[:1] in (b"{", b"[") and (_END in head or _MARK.search(head) is not None)
+    return marked and _TALK.search(head) is not None
 
 
 def _read(stream: Stream, sink: Sink) -> None:

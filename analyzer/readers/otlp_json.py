@@ -17,6 +17,9 @@ from analyzer.readers.streams import Stream
 _MARK = re.compile(rb'"resource(?:S|_s)pans"\s*:')  # protobuf's JSON may keep the names of the .proto file
 _OPENS = re.compile(rb'^[ \t]*\{[ \t]*"resource(?:S|_s)pans"\s*:', re.MULTILINE)
 _LINE_END = re.compile(rb"[\r\n]")
+_OLD: Final = (b"instrumentationLibrary", b"instrumentation_library")
+# Within a text the second quote would have a backslash before it.
+_OLD_NAME = re.compile(rb'"instrumentation(?:Library|_library)(Spans|_spans)?"(?=\s*:)')
 
 
 def _sniff(head: bytes) -> bool:
@@ -30,7 +33,16 @@ def _read(stream: Stream, sink: Sink) -> None:
         _read_documents(stream, sink)
     else:
         for block in line_blocks(stream, sink):
-            sink.add_lines(block.data, stream.source, block.first_line)
+            sink.add_lines(in_current_names(block.data), stream.source, block.first_line)
+
+
+def in_current_names(data: bytes) -> bytes:
+    """The same JSON, with the names of OTLP from version 0.19 on for older ones."""
+    return (
+        _OLD_NAME.sub(lambda m: b'"scopeSpans"' if m[1] else b'"scope"', data)
+        if any(name in data for name in _OLD)
+        else data
+    )
 
 
 def _over_many_lines(head: bytes) -> bool:
@@ -46,7 +58,8 @@ def _read_documents(stream: Stream, sink: Sink) -> None:
         between = BETWEEN_DOCUMENTS.search(data, start)
         end = between.end() if between else len(data)
         # A line end inside a JSON text is white space and nothing else, so this is the same document on one line.
-        sink.add_lines(_LINE_END.sub(b" ", data[start:end]) + b"\n", stream.source, line)
+        document = _LINE_END.sub(b" ", in_current_names(data[start:end]))
+        sink.add_lines(document + b"\n", stream.source, line)
         line += data.count(b"\n", start, end)
         start = end
 
@@ -54,7 +67,7 @@ def _read_documents(stream: Stream, sink: Sink) -> None:
 def _read_list(stream: Stream, sink: Sink) -> None:
     for value in values(stream, sink):
         for document in _documents(value):
-            sink.add_lines(json.dumps(document).encode() + b"\n", stream.source)
+            sink.add_lines(in_current_names(json.dumps(document).encode()) + b"\n", stream.source)
 
 
 def _documents(value: Any) -> list[Any]:

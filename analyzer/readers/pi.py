@@ -30,7 +30,7 @@ from analyzer.readers.sink import Sink
 from analyzer.readers.streams import Stream
 from instrument import semconv
 
-_SESSION: Final = re.compile(rb'^[^\n]*"type"\s*:\s*"session"', re.MULTILINE)
+_SESSION: Final = re.compile(rb'"type"\s*:\s*"session"')
 _ENTRY: Final = re.compile(rb'"type"\s*:\s*"message"')
 _MESSAGE: Final = re.compile(rb'"(?:cacheRead|toolCallId|stopReason)"\s*:')
 _ALONE: Final = re.compile(rb'\s*\{\s*"role"\s*:\s*"assistant"')

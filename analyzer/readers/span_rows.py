@@ -1,13 +1,15 @@
-"""One flat object per span, as databases of spans give their rows: JSON Lines, lists, and Parquet.
+"""One object per span, as databases of spans give their rows: JSON Lines, lists, and Parquet.
 
 Names of columns differ and say the same: `trace_id`, `span_id` and `parent_span_id` (what `flyball export` writes), or `TraceId`, `SpanId`
 and `ParentSpanId` (what the OpenTelemetry Collector writes to ClickHouse). Attributes are maps, or JSON texts of maps or of OTLP's pairs.
+Scope, status and resource may be maps of their own (CloudWatch's `aws/spans`); rows may lie in a list of a document (`{"spans": [...]}`).
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -50,6 +52,7 @@ _ALSO: Final = {
     "scope_name": ("scopename", "scope.name", "instrumentation_scope"),
     "scope_version": ("scopeversion", "scope.version"),
     "events": ("span_events",),
+    "scope": ("instrumentationscope",),
 }
 """Our name of a column, to its other names in lower case."""
 _OURS: Final = {other: name for name, others in _ALSO.items() for other in (name, *others)}
@@ -60,19 +63,28 @@ _MICROSECONDS_FROM: Final = 10**14
 """As milliseconds this would be the year 5138; as nanoseconds `_NANOSECONDS_FROM` is April 1973."""
 _NANOSECONDS_FROM: Final = 10**17
 _PAIRS: Final = list[KeyValue]
+_NEEDED: Final = {"trace_id", "span_id", "start"}
+_LEVELS: Final = 4
+"""Lists and maps around the rows of a document."""
 
 
 def _sniff(head: bytes) -> bool:
     if not _ID.search(head):
         return False
-    columns = {_OURS.get(place.removeprefix("[].").lower()) for place in outline(head)}
-    return {"trace_id", "span_id", "start"} <= columns
+    columns: dict[str, set[str | None]] = {}
+    for place in outline(head):
+        row, _, column = place.rpartition(".")
+        if not row or row.endswith("[]"):
+            columns.setdefault(row, set()).add(_OURS.get(column.lower()))
+            # The columns of a row that is not in a list may have dots of their own.
+            columns.setdefault("", set()).add(_OURS.get(place.lower()))
+    return any(found >= _NEEDED for found in columns.values())
 
 
 def _read(stream: Stream, sink: Sink) -> None:
     made: Counter[str] = Counter()
     for value in values(stream, sink):
-        for row in value if isinstance(value, list) else [value]:
+        for row in _rows(value):
             document = _document(row) if isinstance(row, dict) else None
             if document is None:
                 made["broken"] += 1
@@ -88,11 +100,24 @@ def _read(stream: Stream, sink: Sink) -> None:
         sink.add_issue(inferred("no_times", stream.source, message, made["timeless"]))
 
 
+def _rows(value: Any, levels: int = _LEVELS) -> Iterator[Any]:
+    """The rows of a value: itself, or those in its lists."""
+    if isinstance(value, list):
+        for inner in value:
+            yield from _rows(inner, levels - 1) if levels and not isinstance(inner, str) else [inner]
+    elif isinstance(value, dict) and levels and not any(_OURS.get(name.lower()) == "span_id" for name in value):
+        lists = [v for v in value.values() if isinstance(v, list | dict)]
+        yield from [row for inner in lists for row in _rows(inner, levels - 1)] if lists else [value]
+    else:
+        yield value
+
+
 def _document(row: dict[str, Any]) -> TracesData | None:
     """One row as OTLP; None where it has no ids. Of several names for the same, the first wins."""
     found: dict[str, Any] = {}
     for name, value in row.items():
         found.setdefault(_OURS.get(name.lower(), name), value)
+    scope, status, resource_map = (mapping(found.get(name)) for name in ("scope", "status_code", "resource"))
     trace_id, span_id = text(found.get("trace_id")), text(found.get("span_id"))
     if trace_id is None or span_id is None:
         return None
@@ -108,13 +133,18 @@ def _document(row: dict[str, Any]) -> TracesData | None:
         _stated(row, "end_time_unix_nano") or _moment(found.get("end")) or _after(start, found.get("duration")),
         _pairs(found.get("attributes")),
         _events(found),
-        Status(_named(found.get("status_code"), _CODES), text(found.get("status_message")) or ""),
+        _status(status or {"code": found.get("status_code"), "message": found.get("status_message")}),
     )
-    resource = _pairs(found.get("resource_attributes"))
+    resource = _pairs(found.get("resource_attributes", resource_map.get("attributes")))
     if (service := text(found.get("service_name"))) and not any(a.key == "service.name" for a in resource):
         resource += attributes({"service.name": service})
-    scope = Scope(text(found.get("scope_name")) or "", text(found.get("scope_version")) or "")
-    return TracesData([ResourceSpans(Resource(resource), [ScopeSpans(scope, [span])])])
+    library, version = (text(found.get(f"scope_{n}")) or text(scope.get(n)) or "" for n in ("name", "version"))
+    return TracesData([ResourceSpans(Resource(resource), [ScopeSpans(Scope(library, version), [span])])])
+
+
+def _status(found: dict[str, Any]) -> Status:
+    message = text(found.get("message")) or text(found.get("description")) or ""
+    return Status(_named(found.get("code", found.get("status_code")), _CODES), message)
 
 
 def _decoded(value: Any) -> Any:
@@ -150,7 +180,7 @@ def _event(event: dict[str, Any]) -> Event:
     low = {name.lower(): value for name, value in event.items()}
     at = low.get("time_unix_nano", low.get("timeunixnano", low.get("timestamp", low.get("time"))))
     stated = _stated(low, "time_unix_nano") or _moment(at)
-    return Event(text(low.get("name")) or "", stated, _pairs(low.get("attributes")))
+    return Event(text(low.get("name")) or text(low.get("event_name")) or "", stated, _pairs(low.get("attributes")))
 
 
 def _stated(row: dict[str, Any], name: str) -> int:
@@ -184,9 +214,9 @@ SPAN_ROWS: Final = Format(
     _sniff,
     _read,
     about=(
-        "One flat row per span, in JSON Lines, lists or Parquet: what `flyball export --format parquet` writes, tables of the "
-        "OpenTelemetry Collector's ClickHouse exporter (`TraceId`, `SpanAttributes`), and others with the same columns. Recognised by "
-        "columns for the ids of trace and span and for a start."
+        "One row per span, in JSON Lines, lists or Parquet: what `flyball export --format parquet` writes, tables of the OpenTelemetry "
+        "Collector's ClickHouse exporter (`TraceId`, `SpanAttributes`) and of CloudWatch (`aws/spans`), and others with the same columns; "
+        'also a list within a document (`{"spans": [...]}`). Recognised by columns for the ids of trace and span and for a start.'
     ),
     sees="Whatever the attributes say, in any dialect flyball knows; times, status, events, resource and scope.",
     cannot_see="What has no column. Times are taken as seconds, milliseconds, microseconds or nanoseconds by their size.",

@@ -59,7 +59,7 @@ def zip_members(stream: Stream, sink: Sink) -> Iterator[tuple[str, Pieces]]:
                 stream.source, f"is a zip archive whose list of files cannot be read ({e}); copy it again"
             ) from None
         for member in sorted(archive.infolist(), key=lambda m: m.filename):
-            if member.is_dir() or stat.S_ISLNK(member.external_attr >> 16):
+            if member.filename.endswith("/") or stat.S_ISLNK(member.external_attr >> 16):
                 continue
             if member.flag_bits & _ENCRYPTED:
                 encrypted.append(member.filename)

@@ -10,6 +10,7 @@ import altair as alt
 import polars as pl
 
 _DAY_SECONDS: Final = 86_400
+_SECONDS: Final = (("min", 60.0, 180.0), ("h", 3_600.0, 3 * 3_600.0), ("d", 86_400.0, 3 * 86_400.0))
 _NAMED: Final = 3
 """Numbers that a logarithmic axis should name at least."""
 LEGEND: Final = alt.Legend(title=None, orient="top", symbolType="square", symbolSize=80, symbolStrokeWidth=0)
@@ -74,3 +75,29 @@ def colored(field: str, colors: Mapping[str, str], legend: alt.Legend | None = L
 def by(field: str) -> list[alt.SortField]:
     """Stacks in ascending order of a column."""
     return [alt.SortField(field=field, order="ascending")]
+
+
+def time_unit(seconds: float) -> tuple[str, float]:
+    """The unit in which so long a time is read best, and how many seconds it has."""
+    unit, size = ("ms", 0.001) if seconds < 2 else ("seconds", 1.0)
+    for name, unit_seconds, from_seconds in _SECONDS:
+        if seconds >= from_seconds:
+            unit, size = name, unit_seconds
+    return unit, size
+
+
+def layered(*charts: alt.Chart, height: Any, description: str) -> alt.LayerChart:
+    """Charts on top of each other; `description` is what a screen reader calls them."""
+    together = alt.layer(*charts, height=height, description=description)
+    assert isinstance(together, alt.LayerChart)  # it would be a facet only if one of the charts were
+    return together
+
+
+def largest(frame: pl.DataFrame, column: str) -> float:
+    """The largest of a column of numbers; 0 of none."""
+    return float(frame[column].max() or 0)  # type: ignore[arg-type]  # a numeric column
+
+
+def lowest(frame: pl.DataFrame, column: str) -> float:
+    """The lowest of a column of numbers; 0 of none."""
+    return float(frame[column].min() or 0)  # type: ignore[arg-type]  # as above

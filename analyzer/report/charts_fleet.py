@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import altair as alt
 import polars as pl
 
 from analyzer.report import axes
-from analyzer.report.charts import HEIGHT, LIMIT_COLOR, MONEY_COLORS, SEVERITY_COLORS, TOKEN_COLORS, time_unit
+from analyzer.report.charts import HEIGHT
+from analyzer.report.colors import KIND_COLORS, LIMIT_COLOR, MONEY_COLORS, SEVERITY_COLORS, TOKEN_COLORS
 
 MODE_COLORS: Final = {
     "tool errors that cascade": "#c4605f",
@@ -58,7 +59,7 @@ def modes_over_time(frame: pl.DataFrame, starts: pl.Series) -> alt.Chart:
             ],
         )
         .add_params(picked)
-        .properties(height=HEIGHT)
+        .properties(height=HEIGHT, description="Findings over time by failure mode")
     )
     return chart
 
@@ -85,7 +86,7 @@ def spend_by_group(frame: pl.DataFrame, name: str) -> alt.Chart:
                 _count("calls", "model calls"),
             ],
         )
-        .properties(height=rows_height(frame.height, legend=False))
+        .properties(height=rows_height(frame.height, legend=False), description=f"Spend by {name}")
     )
     return chart
 
@@ -108,7 +109,7 @@ def spread(bands: pl.DataFrame, points: pl.DataFrame, name: str) -> alt.LayerCha
     wide = alt.Chart(bands).mark_bar(height=12, opacity=0.28, cornerRadius=2, color=LIMIT_COLOR)
     middle = alt.Chart(bands).mark_tick(thickness=2.5, size=20, color=LIMIT_COLOR)
     dots = alt.Chart(points).mark_point(filled=True, size=46, opacity=0.85)
-    return _layered(
+    return axes.layered(
         wide.encode(x=x, x2="high:Q", y=y, tooltip=about),
         middle.encode(x=alt.X("median:Q", scale=scale), y=y, tooltip=about),
         dots.encode(
@@ -123,6 +124,7 @@ def spread(bands: pl.DataFrame, points: pl.DataFrame, name: str) -> alt.LayerCha
             ],
         ),
         height=rows_height(bands.height),
+        description=f"Cost of runs by {name}",
     )
 
 
@@ -167,7 +169,7 @@ def cache(frame: pl.DataFrame, name: str) -> alt.Chart:
                 _count("tokens"),
             ],
         )
-        .properties(height=rows_height(frame.height))
+        .properties(height=rows_height(frame.height), description=f"Input tokens by how they were billed, by {name}")
     )
     return chart
 
@@ -177,7 +179,7 @@ def latency(frame: pl.DataFrame) -> alt.LayerChart:
 
     `frame` from `views.tools.summaries`, tools with measured times above nothing only.
     """
-    unit, size = time_unit(_most(frame, "p95_seconds"))
+    unit, size = axes.time_unit(_most(frame, "p95_seconds"))
     rows = frame.select(
         "tool_name", "timed_calls", median=pl.col("median_seconds") / size, p95=pl.col("p95_seconds") / size
     )
@@ -192,22 +194,24 @@ def latency(frame: pl.DataFrame) -> alt.LayerChart:
         alt.Tooltip(f"{c}:Q", title=f"{t}, {unit}", format=",.3~r")
         for c, t in (("median", "median"), ("p95", "95th percentile"))
     ]
-    line = alt.Chart(rows).mark_rule(strokeWidth=3, opacity=0.45, color=_TOOL_COLOR).encode(x=x, x2="p95:Q", y=y)
-    dot = alt.Chart(rows).mark_point(filled=True, size=70, opacity=1, color=_TOOL_COLOR)
-    end = alt.Chart(rows).mark_tick(thickness=3, size=14, color=_TOOL_COLOR)
-    return _layered(
+    line = (
+        alt.Chart(rows).mark_rule(strokeWidth=3, opacity=0.45, color=KIND_COLORS["tool"]).encode(x=x, x2="p95:Q", y=y)
+    )
+    dot = alt.Chart(rows).mark_point(filled=True, size=70, opacity=1, color=KIND_COLORS["tool"])
+    end = alt.Chart(rows).mark_tick(thickness=3, size=14, color=KIND_COLORS["tool"])
+    return axes.layered(
         line,
         dot.encode(x=x, y=y, tooltip=[*told, *times]),
         end.encode(x=alt.X("p95:Q", scale=scale), y=y, tooltip=[*told, *times]),
         height=rows_height(rows.height, legend=False),
+        description="Times of calls by tool",
     )
 
 
-_TOOL_COLOR: Final = "#3fa68c"
 OUTCOME_COLORS: Final = {
     "fine": "#9ccfc1",
     "failed": SEVERITY_COLORS["error"],
-    "blocked": "#b5713a",
+    "blocked": KIND_COLORS["blocked"],
     "not known": "#c3c9d1",
 }
 
@@ -238,7 +242,7 @@ def calls_by_outcome(frame: pl.DataFrame) -> alt.Chart:
             order=alt.Order("place:Q"),
             tooltip=[alt.Tooltip("tool_name:N", title="tool"), "outcome:N", _count("calls")],
         )
-        .properties(height=rows_height(frame.height))
+        .properties(height=rows_height(frame.height), description="Calls by tool and how they ended")
     )
     return chart
 
@@ -258,9 +262,3 @@ def _least(frame: pl.DataFrame, column: str) -> float:
 def rows_height(rows: int, *, legend: bool = True) -> int:
     """Pixels of a chart of so many rows, axis and legend included: Streamlit fits the whole into it."""
     return max(1, rows) * _ROW_PIXELS + _AXIS_PIXELS + (_LEGEND_PIXELS if legend else 0)
-
-
-def _layered(*charts: alt.Chart, height: Any) -> alt.LayerChart:
-    layered = alt.layer(*charts, height=height)
-    assert isinstance(layered, alt.LayerChart)  # it would be a facet only if one of the charts were
-    return layered

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import altair as alt
 import polars as pl
 
-from analyzer.report.charts import LIMIT_COLOR, SEVERITY_COLORS
+from analyzer.report import axes
+from analyzer.report.colors import LIMIT_COLOR, SEVERITY_COLORS
 
 STATUS_COLORS: Final = {
     "same": "#9aa7b8", "other result": "#e0a030", "other arguments": "#b5713a", "left only": "#5b85d6", "right only": "#3fa68c",
@@ -25,10 +26,10 @@ _ALERT_COLORS: Final = {"warning": SEVERITY_COLORS["warning"], "critical": SEVER
 _UNSEEN: Final = "findings no rule saw"
 STRIP_POINTS: Final = 600
 _STRIP_HEIGHT: Final = 170
+_ALIGNED: Final = "Rows of the comparison, by what the two runs have in common"
 _LANE_PIXELS: Final = 26
 _SMALL_HEIGHT: Final = 260
 _LABEL_PIXELS: Final = 230
-_LEGEND: Final = alt.Legend(title=None, orient="top", symbolType="square", symbolSize=80, symbolStrokeWidth=0)
 
 
 def alignment(frame: pl.DataFrame, window: tuple[int, int] | None = None) -> alt.LayerChart:
@@ -54,7 +55,7 @@ def alignment(frame: pl.DataFrame, window: tuple[int, int] | None = None) -> alt
             x=x,
             x2="end:Q",
             y=sides,
-            color=_color("status", STATUS_COLORS),
+            color=axes.colored("status", STATUS_COLORS),
             tooltip=[
                 alt.Tooltip("first:Q", title="from row"),
                 alt.Tooltip("last:Q", title="to row"),
@@ -63,10 +64,10 @@ def alignment(frame: pl.DataFrame, window: tuple[int, int] | None = None) -> alt
         )
     )
     if window is None:
-        return _layered(bars, height=_STRIP_HEIGHT)
+        return axes.layered(bars, height=_STRIP_HEIGHT, description=_ALIGNED)
     part = pl.DataFrame({"begin": [window[0] - 0.5], "end": [window[1] + 0.5]})
     shade = alt.Chart(part).mark_rect(color=LIMIT_COLOR, opacity=0.22).encode(x=x, x2="end:Q")
-    return _layered(shade, bars, height=_STRIP_HEIGHT)
+    return axes.layered(shade, bars, height=_STRIP_HEIGHT, description=_ALIGNED)
 
 
 def alignment_rows(statuses: Sequence[tuple[str, bool, bool]], points: int = STRIP_POINTS) -> pl.DataFrame:
@@ -113,13 +114,13 @@ def stops_by_guard(frame: pl.DataFrame) -> alt.Chart:
         alt.Chart(frame)
         .mark_bar(cornerRadiusEnd=2)
         .encode(
-            x=alt.X("runs:Q", title="runs stopped", axis=_whole_numbers(_most(frame, "runs"))),
+            x=alt.X("runs:Q", title="runs stopped", axis=axes.whole_numbers(int(axes.largest(frame, "runs")))),
             y=alt.Y("guard:N", title=None, sort="-x", axis=names, scale=alt.Scale(paddingInner=0.3)),
             yOffset=alt.YOffset("policy:N", sort=policies),
-            color=_color("policy", colors),
+            color=axes.colored("policy", colors),
             tooltip=[alt.Tooltip("guard:N"), alt.Tooltip("policy:N"), alt.Tooltip("runs:Q", format=",")],
         )
-        .properties(height=guards * (12 + 16 * len(policies)) + 110)
+        .properties(height=guards * (12 + 16 * len(policies)) + 110, description="Runs stopped by guard")
     )
     return chart
 
@@ -145,7 +146,7 @@ def firings_over_time(frame: pl.DataFrame, unseen: pl.DataFrame, first: datetime
             x=x,
             x2="until:T",
             y=y,
-            color=_color("behind", FIRING_COLORS),
+            color=axes.colored("behind", FIRING_COLORS),
             stroke=alt.Stroke("behind:N", scale=_scale(FIRING_COLORS), legend=None),
             tooltip=[
                 alt.Tooltip("rule:N"), alt.Tooltip("labels:N", title="of"), alt.Tooltip("value:N", title="value when it fired"),
@@ -164,7 +165,7 @@ def firings_over_time(frame: pl.DataFrame, unseen: pl.DataFrame, first: datetime
                 shape="diamond", filled=True, size=60, color=SEVERITY_COLORS["warning"], opacity=0.9
             ).encode(x=x, y=y, tooltip=tooltip)
         )
-    return _layered(*layers, height=max(1, len(lanes)) * _LANE_PIXELS + 110)
+    return axes.layered(*layers, height=max(1, len(lanes)) * _LANE_PIXELS + 110, description="When each rule fired")
 
 
 def gauge(samples: pl.DataFrame, lines: pl.DataFrame, title: str) -> alt.LayerChart:
@@ -183,7 +184,7 @@ def gauge(samples: pl.DataFrame, lines: pl.DataFrame, title: str) -> alt.LayerCh
         .encode(
             x=alt.X("at:T", title="time, UTC", axis=axis, scale=alt.Scale(type="utc")),
             y=alt.Y("value:Q", title=title, axis=alt.Axis(tickCount=4, format="~s"), scale=alt.Scale(zero=True)),
-            color=_color("series", colors, legend=legend),
+            color=axes.colored("series", colors, legend),
             detail="block:N",
             tooltip=[alt.Tooltip("at:T", title="time (UTC)", format="%Y-%m-%d %H:%M"), alt.Tooltip("series:N", title="of"),
                      alt.Tooltip("value:Q", format=",.4~g")],
@@ -198,9 +199,9 @@ def gauge(samples: pl.DataFrame, lines: pl.DataFrame, title: str) -> alt.LayerCh
             tooltip=[alt.Tooltip("severity:N"), alt.Tooltip("line:Q", title="fires from", format=",.4~g")],
         )
     )
-    layered: alt.LayerChart = _layered(drawn, rules, height=_SMALL_HEIGHT).resolve_scale(
-        color="independent", stroke="independent"
-    )
+    layered: alt.LayerChart = axes.layered(
+        drawn, rules, height=_SMALL_HEIGHT, description=f"{title} over time"
+    ).resolve_scale(color="independent", stroke="independent")
     return layered
 
 
@@ -219,21 +220,3 @@ def _utc(moment: datetime) -> alt.DateTime:
 
 def _scale(colors: dict[str, str]) -> alt.Scale:
     return alt.Scale(domain=[*colors], range=[*colors.values()])
-
-
-def _whole_numbers(most: float) -> alt.Axis:
-    return alt.Axis(format="~s" if most >= 1_000 else "d", tickMinStep=1, tickCount=int(min(6, max(1, most))))
-
-
-def _most(frame: pl.DataFrame, column: str) -> float:
-    return float(frame[column].max() or 0)  # type: ignore[arg-type]  # a numeric column
-
-
-def _color(field: str, colors: dict[str, str], **more: Any) -> alt.Color:
-    return alt.Color(f"{field}:N", scale=_scale(colors), legend=more.pop("legend", _LEGEND), **more)
-
-
-def _layered(*charts: alt.Chart, height: Any) -> alt.LayerChart:
-    layered = alt.layer(*charts, height=height)
-    assert isinstance(layered, alt.LayerChart)  # it would be a facet only if one of the charts were
-    return layered

@@ -37,8 +37,14 @@ def _section(finding: Finding) -> str:
         *((name, value) for name, value in finding.evidence.items()),
         ("fingerprint", finding.fingerprint),
     ]
-    lines = [f"{one_line(name, 40)}: {one_line(value, _VALUE_CHARS)}" for name, value in facts if value is not None]
+    lines = [
+        f"{one_line(name, 40)}: {one_line(_short(value), _VALUE_CHARS)}" for name, value in facts if value is not None
+    ]
     return f"### {title}\n\n{fenced(lines)}\n\n**What to do:** {finding.advice}\n"
+
+
+def _short(value: object) -> object:
+    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def _wasted(finding: Finding) -> str | None:

@@ -12,6 +12,7 @@ import duckdb
 import polars as pl
 
 from analyzer.findings import Finding, Severity
+from analyzer.views.known_times import KNOWN
 
 TOOLS_SHOWN: Final = 40
 """The commonest; the rest are one node."""
@@ -27,7 +28,7 @@ _CALLS: Final = f"""
 SELECT step, span_id, substr(coalesce(tool_name, '{UNNAMED}'), 1, {_NAME_CHARS}) AS tool,
        coalesce(failed, false) AND rejected IS DISTINCT FROM 'blocked' AS failed,
        coalesce(rejected = 'blocked', false) AS blocked,
-       CASE WHEN inferred_times IS NULL AND NOT coalesce(inferred, false) THEN (end_ns - start_ns) / 1e9 END AS seconds
+       CASE WHEN inferred_times IS NULL AND NOT coalesce(inferred, false) AND {KNOWN} THEN (end_ns - start_ns) / 1e9 END AS seconds
 FROM spans WHERE run_key = $run_key AND kind = 'tool' AND duplicate_of IS NULL ORDER BY step
 """
 

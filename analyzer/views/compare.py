@@ -18,6 +18,7 @@ import numpy.typing as npt
 import polars as pl
 
 from analyzer.views.conversation import CHARS_SHOWN, Text, conversation
+from analyzer.views.known_times import KNOWN
 from analyzer.views.run import TURN
 
 STEPS_ALIGNED: Final = 2_000
@@ -94,7 +95,7 @@ _STEPS: Final = f"""
 SELECT step, {TURN} AS turn, kind::VARCHAR AS kind,
        CASE WHEN kind = 'tool' THEN tool_name ELSE coalesce(response_model, request_model) END AS name, call_key, loose_call_key,
        CASE WHEN kind = 'tool' THEN result_key WHEN output_chars = 0 THEN 0 ELSE output_key END AS result_key, failed,
-       CASE WHEN NOT coalesce(inferred, false) THEN (end_ns - start_ns) / 1e9 END AS seconds,
+       CASE WHEN NOT coalesce(inferred, false) AND {KNOWN} THEN (end_ns - start_ns) / 1e9 END AS seconds,
        CASE WHEN kind = 'model' THEN input_tokens + output_tokens END AS tokens, CASE WHEN kind = 'model' THEN cost_usd END AS cost_usd
 FROM spans WHERE run_key = $run_key AND duplicate_of IS NULL AND kind IN ('model', 'tool') ORDER BY step
 """

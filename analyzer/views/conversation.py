@@ -13,6 +13,7 @@ from typing import Any, Final
 import duckdb
 
 from analyzer.findings import GuardAction
+from analyzer.views.known_times import KNOWN
 from analyzer.views.run import TURN
 from instrument import sameness
 
@@ -85,8 +86,9 @@ class Turn:
     calls: tuple[Call, ...] = ()
 
 
-_MODEL_CALLS: Final = """
-SELECT s.turn, s.step, s.span_id, coalesce(s.response_model, s.request_model) AS model, (s.end_ns - s.start_ns) / 1e9 AS seconds,
+_MODEL_CALLS: Final = f"""
+SELECT s.turn, s.step, s.span_id, coalesce(s.response_model, s.request_model) AS model,
+       CASE WHEN {KNOWN} THEN (s.end_ns - s.start_ns) / 1e9 END AS seconds,
        s.end_ns IS NULL AS pending, s.input_tokens, s.output_tokens, s.cost_usd, s.finish_reason,
        CASE WHEN s.failed THEN coalesce(s.error_message, s.error_type, 'failed') END AS error, s.content_state::VARCHAR AS content_state,
        c.system_key, c.input_keys, c.output_keys
@@ -116,7 +118,7 @@ SELECT turn, step, span_id, tool_name, tool_call_id, call_key, result_key,
        coalesce(own.result_message_key, answered.message_key) AS result_message_key,
        coalesce(failed, false) AS failed, coalesce(failure_inferred, false) AS failure_inferred,
        CASE WHEN failed THEN coalesce(error_message, error_type) END AS error,
-       rejected, declared, coalesce(inferred, false) AS inferred, (end_ns - start_ns) / 1e9 AS seconds
+       rejected, declared, coalesce(inferred, false) AS inferred, CASE WHEN {KNOWN} THEN (end_ns - start_ns) / 1e9 END AS seconds
 FROM calls LEFT JOIN own USING (span_key)
     LEFT JOIN asked USING (trace_id, tool_call_id) LEFT JOIN answered USING (trace_id, tool_call_id)
 ORDER BY step

@@ -11,6 +11,7 @@ import polars as pl
 from analyzer.detectors import DETECTORS
 from analyzer.findings import Finding
 from analyzer.views import runs_wanted
+from analyzer.views.known_times import known
 from analyzer.views.runs import bucket_seconds
 
 MODES: Final = tuple(dict.fromkeys(d.failure_mode for d in DETECTORS.values()))
@@ -32,7 +33,9 @@ def mode_of(detector: str) -> str:
 
 
 def found(findings: Sequence[Finding]) -> pl.DataFrame:
-    """One row is one finding, in their order; `position` is its place in `findings`, `tool_name` null where it names no tool."""
+    """One row is one finding, in their order; `position` is its place in `findings`, `tool_name` null where it names no tool, `start_ns`
+    null where it is not known (`views.known_times`).
+    """
     rows = [
         (
             position, f.run_id, f.detector, mode_of(f.detector), f.severity.value, f.severity.rank, f.agent_name, _tool(f),
@@ -40,7 +43,7 @@ def found(findings: Sequence[Finding]) -> pl.DataFrame:
         )
         for position, f in enumerate(findings)
     ]  # fmt: skip
-    return pl.DataFrame(rows, schema=_FOUND, orient="row")
+    return pl.DataFrame(rows, schema=_FOUND, orient="row").with_columns(known())
 
 
 def _tool(finding: Finding) -> str | None:
@@ -78,11 +81,13 @@ def modes_over_time(runs: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
     """One row per stretch of time and failure mode: `start` (UTC), `bucket_seconds`, `mode`, `findings`, `runs`, and
     `since_ns`, the start as text (a browser rounds so large a number).
 
-    The stretches are those of `views.runs.spend_over_time(runs)`, so that the two charts read side by side.
+    The stretches are those of `views.runs.spend_over_time(runs)`, so that the two charts read side by side; findings of unknown time are
+    left out.
     """
     size = _size(runs)
     return (
-        frame.group_by(start=_start(size), mode="mode")
+        frame.drop_nulls("start_ns")
+        .group_by(start=_start(size), mode="mode")
         .agg(findings=pl.len(), runs=pl.col("run_id").n_unique())
         .with_columns(bucket_seconds=pl.lit(size), since_ns=pl.col("start").dt.epoch("ns").cast(pl.String))
         .sort("start", "mode")
@@ -112,7 +117,7 @@ def by_mode(frame: pl.DataFrame) -> pl.DataFrame:
 def by_detector(runs: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
     """One row per detector that found something, the worst and dearest first: `detector`, `mode`, `severity` (the worst), `findings`,
     `runs`, `agents`, `wasted_usd` (null: not known; of each run its largest finding), `last_ns`, and `trend`: findings per stretch of time,
-    from the first run to the last.
+    from the first run to the last of known time.
     """
     largest = frame.group_by("detector", "run_id").agg(pl.col("wasted_usd").max())
     waste = largest.group_by("detector").agg(_sum("wasted_usd"))
@@ -142,7 +147,7 @@ def _trends(runs: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
     every = frame.select(pl.col("detector").unique()).join(
         pl.DataFrame({"place": range(first, last + 1)}, schema={"place": pl.Int64}), how="cross"
     )
-    counts = frame.group_by("detector", place=place).agg(findings=pl.len())
+    counts = frame.drop_nulls("start_ns").group_by("detector", place=place).agg(findings=pl.len())
     return (
         every.join(counts, on=["detector", "place"], how="left")
         .sort("detector", "place")

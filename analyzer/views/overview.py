@@ -67,7 +67,7 @@ def new_since(found: pl.DataFrame, runs: pl.DataFrame, deploys: pl.DataFrame) ->
         found.drop("agent_name")
         .join(starts, on="run_id")
         .join(compared, on="agent_name", nulls_equal=True)
-        .with_columns(since=pl.col("run_start_ns") >= pl.col("deployed_ns"))
+        .with_columns(since=(pl.col("run_start_ns") >= pl.col("deployed_ns")).fill_null(value=False))
     )
     kind = ("agent_name", "detector", "tool_name")
     return (

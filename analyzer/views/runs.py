@@ -10,6 +10,7 @@ import polars as pl
 
 from analyzer.findings import Finding, Severity
 from analyzer.guarding import guarded_runs
+from analyzer.views.known_times import END_NS, START_NS, known
 
 _NS: Final = 1_000_000_000
 _DAY_SECONDS: Final = 86_400
@@ -19,13 +20,13 @@ BUCKETS_SHOWN: Final = 60
 
 OUTCOMES: Final = ("ended", "failed", "unfinished")
 
-_SUMMARIES: Final = """
+_SUMMARIES: Final = f"""
 SELECT s.run_key, any_value(r.run_id) AS run_id, any_value(r.trace_id) AS trace_id,
        arg_min(agent_name, step) AS agent_name,
        mode(coalesce(response_model, request_model)) AS model,
        arg_min(user_id, step) AS user_id,
-       min(start_ns) AS start_ns, max(coalesce(end_ns, start_ns)) AS end_ns,
-       (max(coalesce(end_ns, start_ns)) - min(start_ns)) / 1e9 AS seconds,
+       min({START_NS}) AS start_ns, max(coalesce({END_NS}, {START_NS})) AS end_ns,
+       (max(coalesce({END_NS}, {START_NS})) - min({START_NS})) / 1e9 AS seconds,
        CASE WHEN bool_or(end_ns IS NULL) FILTER (step = 0) THEN 'unfinished'
             WHEN coalesce(bool_or(failed) FILTER (kind = 'agent' AND span_id = s.run_id),
                           arg_max(failed, step) FILTER (kind = 'model' AND duplicate_of IS NULL)) THEN 'failed'
@@ -41,12 +42,13 @@ SELECT s.run_key, any_value(r.run_id) AS run_id, any_value(r.trace_id) AS trace_
        count(*) FILTER (kind = 'model' AND duplicate_of IS NULL AND cost_usd IS NULL) AS unpriced_calls,
        max(input_tokens) FILTER (kind = 'model' AND duplicate_of IS NULL) AS peak_input_tokens
 FROM spans s JOIN runs r USING (run_key)
-GROUP BY s.run_key ORDER BY start_ns DESC, s.run_key
+GROUP BY s.run_key ORDER BY min({START_NS}) DESC NULLS LAST, s.run_key
 """
 
 
 def summaries(con: duckdb.DuckDBPyConnection) -> pl.DataFrame:
-    """One row per run, the newest first. Tokens and cost are of model calls, each counted once; null where not known.
+    """One row per run, the newest first. Tokens and cost are of model calls, each counted once; null where not known, as are times before
+    1971 (`views.known_times`).
 
     `outcome` is `unfinished` where the first span never ended, `failed` where the agent span failed (without one: where the last
     model call did), else `ended`. `stop_reason`, `status` and `limit_usd` are those of runs under a guard; null elsewhere.
@@ -109,8 +111,9 @@ def bucket_seconds(first_ns: int, last_ns: int) -> int:
 def spend_over_time(runs: pl.DataFrame) -> pl.DataFrame:
     """One row per stretch of time in which runs started: `start` (UTC), `bucket_seconds`, `runs`, `useful_usd`, `wasted_usd`.
 
-    Runs of unknown cost count as runs and not as money.
+    Runs of unknown cost count as runs and not as money; runs whose start is not known are left out.
     """
+    runs = runs.drop_nulls("start_ns")
     if runs.is_empty():
         return runs.select(
             start="start_ns", bucket_seconds="start_ns", runs="findings", useful_usd="cost_usd", wasted_usd="wasted_usd"
@@ -128,11 +131,12 @@ def spend_over_time(runs: pl.DataFrame) -> pl.DataFrame:
 def findings_over_time(runs: pl.DataFrame, findings: Sequence[Finding]) -> pl.DataFrame:
     """One row per stretch of time and severity: `start` (UTC), `bucket_seconds`, `severity`, `findings`.
 
-    The stretches are those of `spend_over_time(runs)`, so the two charts read side by side.
+    The stretches are those of `spend_over_time(runs)`, so the two charts read side by side; findings of unknown time are left out.
     """
     schema = {"start_ns": pl.Int64, "severity": pl.String}
-    frame = pl.DataFrame([(f.start_ns, f.severity.value) for f in findings], schema=schema, orient="row")
-    if frame.is_empty() or runs.is_empty():
+    rows = [(f.start_ns, f.severity.value) for f in findings]
+    frame = pl.DataFrame(rows, schema=schema, orient="row").with_columns(known()).drop_nulls("start_ns")
+    if frame.is_empty() or not runs["start_ns"].count():
         return pl.DataFrame(
             schema={
                 "start": pl.Datetime("us"),

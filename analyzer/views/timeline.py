@@ -10,6 +10,7 @@ import duckdb
 import polars as pl
 
 from analyzer.findings import Finding, Severity
+from analyzer.views.known_times import END_NS, START_NS
 
 DEPTH_SHOWN: Final = 12
 """Deeper spans are drawn at this depth: a chain of parents may be of any length."""
@@ -37,7 +38,8 @@ SELECT run_key, run_id, trace_id, span_id, parent_span_id, duplicate_of, step, t
        start_ns IS NOT NULL AND end_ns IS NULL AND NOT coalesce(inferred, false) AS pending,
        coalesce(inferred, false) OR inferred_times IS NOT NULL AS inferred, coalesce(failed, false) AS failed,
        coalesce(rejected = 'blocked', false) AS blocked, cost_usd
-FROM spans WHERE list_contains($runs, run_key) ORDER BY run_key = $run_key DESC, run_key, step
+FROM (SELECT * REPLACE ({START_NS} AS start_ns, {END_NS} AS end_ns) FROM spans WHERE list_contains($runs, run_key))
+ORDER BY run_key = $run_key DESC, run_key, step
 """
 
 

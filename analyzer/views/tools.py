@@ -8,6 +8,7 @@ import duckdb
 import polars as pl
 
 from analyzer.detectors.tool_timeout import TIMED_OUT
+from analyzer.views.known_times import END_NS, KNOWN, START_NS
 
 SPARK_COLUMNS: Final = 30
 """Stretches of time that a sparkline shows at most."""
@@ -42,23 +43,23 @@ ORDER BY calls DESC, counts.tool_name
 
 _TREND: Final = f"""
 SELECT tool_name, (start_ns - $first) // $size AS place, count(*) FILTER (failed) AS failed_calls, count(*) AS calls
-FROM spans WHERE {_CALLS} AND {_RAN} AND failed IS NOT NULL AND start_ns IS NOT NULL GROUP BY ALL ORDER BY ALL
+FROM spans WHERE {_CALLS} AND {_RAN} AND failed IS NOT NULL AND {KNOWN} GROUP BY ALL ORDER BY ALL
 """
 
 _FAILURES: Final = f"""
 SELECT coalesce(failure_kind, error_type) AS failure, count(*) AS calls, count(DISTINCT run_key) AS runs,
     count(*) FILTER (failure_inferred) AS inferred_calls, bool_or({TIMED_OUT}) AS timed_out,
-    max(start_ns) AS last_ns, arg_max(error_message, start_ns) AS said,
+    max({START_NS}) AS last_ns, arg_max(error_message, start_ns) AS said,
     arg_max(run_id, coalesce(start_ns, 0)) AS run_id, arg_max(span_id, coalesce(start_ns, 0)) AS span_id
 FROM spans WHERE {_CALLS} AND {_RAN} AND failed AND tool_name IS NOT DISTINCT FROM $tool
 GROUP BY failure ORDER BY calls DESC, failure LIMIT {FAILURES_SHOWN}
 """
 
 _FAILED_CALLS: Final = f"""
-SELECT start_ns, run_id, span_id, agent_name, coalesce(failure_kind, error_type) AS failure, error_message AS said,
-    (end_ns - start_ns) / 1e9 AS seconds, rejected
+SELECT {START_NS} AS start_ns, run_id, span_id, agent_name, coalesce(failure_kind, error_type) AS failure, error_message AS said,
+    ({END_NS} - start_ns) / 1e9 AS seconds, rejected
 FROM spans WHERE {_CALLS} AND {_RAN} AND failed AND tool_name IS NOT DISTINCT FROM $tool
-ORDER BY start_ns DESC NULLS LAST, run_key, step LIMIT {CALLS_SHOWN}
+ORDER BY {START_NS} DESC NULLS LAST, run_key, step LIMIT {CALLS_SHOWN}
 """
 
 
@@ -78,7 +79,9 @@ def trends(con: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     """One row is one tool: `tool_name` and `error_trend`, its error share (0..1) in each of at most `SPARK_COLUMNS` equal stretches of time
     from the first to the last tool call of the store; stretches in which it was not called are left out.
     """
-    ((first, last),) = con.execute(f"SELECT min(start_ns), max(start_ns) FROM spans WHERE {_CALLS}").fetchall()
+    ((first, last),) = con.execute(
+        f"SELECT min(start_ns), max(start_ns) FROM spans WHERE {_CALLS} AND {KNOWN}"
+    ).fetchall()
     if first is None:
         return pl.DataFrame(schema={"tool_name": pl.String, "error_trend": pl.List(pl.Float64)})
     size = max(1, -(-(last - first + 1) // SPARK_COLUMNS))

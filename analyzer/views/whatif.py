@@ -14,7 +14,7 @@ import polars as pl
 
 from analyzer.replay import Replayed
 from instrument.errors import PolicyError
-from instrument.policy import Policy, parse_policy
+from instrument.policy import NOT_SET, Policy, parse_policy
 
 _REPLAYED: Final = {
     "guards": "mode",
@@ -154,7 +154,7 @@ def changed(before: Policy, after: Policy) -> dict[str, tuple[Any, Any]]:
 
 def as_toml(policy: Policy, kept: Mapping[str, Any] | None = None) -> str:
     """A `flyball.toml` that says this policy: every setting that is not the default, with its meaning; and of `kept`, the tables of
-    the file in force, what is no part of a policy (the prices). Raises `PolicyError` for a policy that no file can say.
+    the file in force, what is no part of a policy (the prices). Raises `PolicyError` where a setting of theirs can stand in no file.
     """
     defaults = msgspec.to_builtins(Policy())
     tables = msgspec.to_builtins(policy)
@@ -165,12 +165,8 @@ def as_toml(policy: Policy, kept: Mapping[str, Any] | None = None) -> str:
         for name, value in tables[section.name].items():
             if value == defaults[section.name][name]:
                 continue
-            if value is None:
-                raise PolicyError(
-                    None, f"a file cannot say that {section.name}.{name} is not set; give it a high limit instead"
-                )
             lines.extend([f"# {meanings[name]}"] if name in meanings else [])
-            lines.append(f"{name} = {_toml(value)}")
+            lines.append(f"{name} = {_toml(NOT_SET if value is None else value)}")
         if lines:
             parts.append(f"[{section.name}]\n" + "\n".join(lines) + "\n")
     for name, value in (kept or {}).items():

@@ -158,18 +158,18 @@ def times(raw: Sequence[int | str]) -> pa.Array:
     return pa.compute.if_else(fine, array, pa.scalar(None, pa.int64()))
 
 
-def ids(raw: list[str], digits: int) -> tuple[list[str], int]:
-    """Ids as lowercase hex of `digits` digits, and how many had to be made up from a foreign spelling.
+def ids(raw: list[str], digits: int) -> tuple[list[str], list[int]]:
+    """Ids as lowercase hex of `digits` digits, and the rows where one had to be made up from a foreign spelling.
 
     Base64 (the protobuf way) and UUIDs are converted; anything else is hashed, so that equal ids stay equal.
     """
     if set(map(len, raw)) == {digits} and not "".join(raw).strip(_HEX):
-        return raw, 0
-    made = 0
-    out = []
-    for one in raw:
+        return raw, []
+    made, out = [], []
+    for row, one in enumerate(raw):
         hexed = hex_id(one, digits)
-        made += hexed is None
+        if hexed is None:
+            made.append(row)
         out.append(
             hexed if hexed is not None else blake2b(one.encode("utf-8", "replace"), digest_size=digits // 2).hexdigest()
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any, Final
 
 import numpy as np
@@ -29,6 +30,8 @@ _HALF_HOUR_NS: Final = 1_800_000_000_000
 _NOTHING: Final = pa.scalar(None, pa.int64())
 _UNKNOWN: Final = "unknown: "
 _NO_DAY: Final = f"{_UNKNOWN}no time, and prices change"
+_FIRST_DAY, _LAST_DAY = date(2000, 1, 1), date(2099, 12, 31)
+"""A day before the first one only keeps the order of calls whose time is not known: they have a price where it never changed."""
 
 
 def priced(spans: pa.Table, prices: Prices) -> pa.Table:
@@ -156,6 +159,9 @@ def _rated(spans: pa.Table, is_model: Any, prices: Prices) -> _Rated:
         if condition is not None and asked_for is not None and not prices.rates(condition):
             condition = replace(condition, model=asked_for)
         rates = prices.rates(condition) if condition is not None else ()
+        if condition is not None and condition.day < _FIRST_DAY:
+            unchanged = rates == prices.rates(replace(condition, day=_LAST_DAY))
+            condition, rates = (condition, rates) if unchanged else (None, ())
         first.append(len(steps) if rates else -1)
         above.append([r.above_input_tokens for r in rates[1:]])
         sources.append(_NO_DAY if condition is None else prices.source(condition))

@@ -15,6 +15,8 @@ from instrument.store.stage import Extras
 MESSAGE_CHARS: Final = 500
 """How much of an error's text stands in `error_message`."""
 _VALUE: Final = attrgetter("value")
+Source = tuple[int, str]
+"""Key and name of where spans come from."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,13 +27,13 @@ class Context:
     service_name: str | None
     resource: str
     """Its attributes as JSON."""
-    source_key: int
-    source: str
-    """The name that `source_key` stands for."""
 
 
 class Group:
-    """Spans of one context whose attributes have the same `names` in the same order; `out` holds the columns found so far."""
+    """Spans of one context whose attributes have the same `names` in the same order; `out` holds the columns found so far.
+
+    `sources` has for each span the source that it comes from: its key and its name.
+    """
 
     def __init__(
         self,
@@ -39,17 +41,20 @@ class Group:
         names: tuple[str, ...],
         context: Context,
         spans: list[Span],
+        sources: list[Source],
         by_position: list[tuple[KeyValue, ...]],
         first_key: int,
         memory: Memory,
         extras: Extras,
     ) -> None:
-        self.shape, self.names, self.context, self.spans = shape, names, context, spans
+        self.shape, self.names, self.context = shape, names, context
+        self.spans, self.sources = spans, sources
         self.memory, self.extras = memory, extras
         self._by_position = by_position
-        self.foreign_ids = 0
-        self.clipped = 0
-        """Spans of which content was cut off."""
+        self.foreign_ids: list[int] = []
+        """Rows with an id that was spelled in a foreign way, once for each."""
+        self.clipped: list[int] = []
+        """Rows of which content was cut off."""
         self.out: dict[str, Any] = {"span_key": list(range(first_key, first_key + len(spans)))}
 
     def values(self, position: int) -> list[AnyValue | None]:

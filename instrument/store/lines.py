@@ -36,7 +36,9 @@ REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _DECODER: Final = msgspec.json.Decoder(Line)
 _RESOURCE: Final = msgspec.json.Decoder(Resource | None)
 _SCOPE: Final = msgspec.json.Decoder(Scope | None)
-_ENCODER: Final = msgspec.json.Encoder()
+_ENCODER: Final = msgspec.msgpack.Encoder()
+"""It refuses what JSON's refuses and has nothing to escape: messages are JSON within a text, and often all of a span."""
+encoded: Final = _ENCODER.encode
 _Written = TypeVar("_Written", bound=msgspec.Struct)
 _TOGETHER_BYTES: Final = 500_000
 """Lines decoded with one call. What is together in memory while its columns are made should fit a processor's cache."""
@@ -48,18 +50,19 @@ def decode(data: bytes, first_line: int) -> Iterator[list[Line] | TracesData | t
     while start < len(data):
         end = data.find(b"\n", start + _TOGETHER_BYTES) + 1 or len(data)
         piece = data[start:end]
-        yield from _together(piece, number)
-        number += piece.count(b"\n")
+        count = piece.count(b"\n") + (not piece.endswith(b"\n"))
+        yield from _together(piece, number, count)
+        number += count
         start = end
 
 
-def _together(data: bytes, first_line: int) -> Iterator[list[Line] | TracesData | tuple[int, str]]:
+def _together(data: bytes, first_line: int, count: int) -> Iterator[list[Line] | TracesData | tuple[int, str]]:
     try:
         documents = _DECODER.decode_lines(data)
     except REFUSED:
         documents = []
     # A document over several lines is read here too; whether it is must not depend on where the data was cut.
-    if len(documents) == data.count(b"\n") + (not data.endswith(b"\n")):
+    if len(documents) == count:
         yield documents
     else:
         yield from _one_by_one(data, first_line)
@@ -108,7 +111,7 @@ def writable(value: _Written) -> tuple[_Written, int]:
     Raises RecursionError where it is nested too deeply to be read.
     """
     try:
-        return value, len(_ENCODER.encode(value))
+        return value, len(encoded(value))
     except (UnicodeEncodeError, OverflowError):  # the second: numbers beyond 64 bits, which hide what comes after them
         mended = msgspec.convert(_mended(msgspec.to_builtins(value)), type(value), strict=False)
         return mended, 0

@@ -30,6 +30,7 @@ class Memory:
     conversations: Conversations = field(default_factory=Conversations)
     _attribute_sets: dict[Any, dict[Any, int]] = field(default_factory=dict)
     _calls: dict[tuple[str | None, str | None], CallFacts] = field(default_factory=dict)
+    _call_forms: dict[tuple[str | None, str], tuple[int | None, int | None]] = field(default_factory=dict)
     _toolsets: dict[str, tuple[int, frozenset[str]] | None] = field(default_factory=dict)
     _sent_back: dict[tuple[str, str, int], int] = field(default_factory=dict)
 
@@ -38,8 +39,19 @@ class Memory:
         found = self._calls.get((tool, arguments))
         if found is None:
             null = None if arguments is None else sameness.is_null_input(arguments)
-            found = (*sameness.call_keys(tool, arguments), null)
+            found = (*self._call_keys(tool, arguments), null)
             remember(self._calls, (tool, arguments), found)
+        return found
+
+    def _call_keys(self, tool: str | None, arguments: str | None) -> tuple[int | None, int | None]:
+        """As `sameness.call_keys`. The model's request and the tool's span often spell the same arguments in two ways."""
+        if arguments is None:
+            return None, None
+        form = sameness.canonical(arguments).decode("utf-8", "replace")
+        found = self._call_forms.get((tool, form))
+        if found is None:
+            found = sameness.call_keys(tool, form)
+            remember(self._call_forms, (tool, form), found)
         return found
 
     def toolset(self, definitions: str, extras: Extras) -> tuple[int, frozenset[str]] | None:

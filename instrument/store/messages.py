@@ -24,8 +24,7 @@ RESPONSE_CHARS: Final = 2_000
 """How much of a tool result known only from a message stands in `tool_responses`; the whole is in `messages`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, gc=False):
     """A tool call in a message: the model's request."""
 
     id: str | None
@@ -34,8 +33,7 @@ class Call:
     """JSON, or None where it was not recorded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True, gc=False):
     """A tool result in a message, judged: see the columns of `tool_responses`."""
 
     id: str
@@ -50,8 +48,7 @@ class Response:
     """Python's hash of the whole text, where `schema.TOOL_TEXTS` gives that text back to the letter."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One message in GenAI form."""
 
     key: int

@@ -71,7 +71,8 @@ def fill(group: Group) -> None:
         recorded = fact.system_key is not None or fact.input_keys is not None or fact.output_keys is not None
         cut = row in clipped or is_cut(said.sent[row]) or is_cut(said.answered[row]) or is_cut(said.tools[row])
         states[row] = stated(modes[row] if modes else None, recorded, cut)
-        group.clipped += states[row] == "clipped"
+        if states[row] == "clipped":
+            group.clipped.append(row)
     for name in ("toolset_key", "system_key", "input_keys", "output_keys", "requested_calls"):
         out[name] = [getattr(f, name) for f in facts]
     # An empty answer of hashed content has a length, nought, and no key.

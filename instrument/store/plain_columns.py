@@ -52,17 +52,17 @@ def _identity(group: Group) -> None:
     out["status"] = [_STATUS.get(s.status.code, "unset") if s.status is not None else "unset" for s in spans]
     out["service_name"] = group.context.service_name
     out["dialect"] = group.shape.dialect
-    out["source_key"] = group.context.source_key
+    out["source_key"] = [key for key, _ in group.sources]
 
 
-def _parents(raw: list[str]) -> tuple[list[str | None], int]:
-    """Ids of parents, NULL where there is none, and how many were spelled in a foreign way."""
-    present = [p for p in raw if p]
-    if not present:
-        return [None] * len(raw), 0
-    fixed, made = columns.ids(present, 16)
+def _parents(raw: list[str]) -> tuple[list[str | None], list[int]]:
+    """Ids of parents, NULL where there is none, and the rows where it was spelled in a foreign way."""
+    present = [row for row, p in enumerate(raw) if p]
+    fixed, made = columns.ids([raw[row] for row in present], 16)
+    if len(present) == len(raw):
+        return list(fixed), made
     hexed = iter(fixed)
-    return [next(hexed) if p else None for p in raw], made
+    return [next(hexed) if p else None for p in raw], [present[row] for row in made]
 
 
 def _texts(group: Group) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -14,9 +15,9 @@ import pyarrow as pa
 from instrument import semconv
 from instrument.otlp import Issue, KeyValue, Resource, Scope, Span, TracesData, plain
 from instrument.store import columns, schema
-from instrument.store.group import Context, Group
+from instrument.store.group import Context, Group, Source
 from instrument.store.insert import arrow
-from instrument.store.lines import Line, decode, resource_and_scope, writable
+from instrument.store.lines import Line, decode, encoded, resource_and_scope, writable
 from instrument.store.memory import Memory, remember
 from instrument.store.rows import rows_of
 from instrument.store.shapes import Shape, shape_of
@@ -36,8 +37,8 @@ _ATTRIBUTES: Final = attrgetter("attributes")
 _KEY: Final = attrgetter("key")
 
 
-_Undecoded = tuple[tuple[int, str], bytes, bytes]
-"""Source, resource and scope as they stand in the line: names a context without decoding it."""
+_Undecoded = tuple[bytes, bytes]
+"""Resource and scope as they stand in the line: names a context without decoding it."""
 Positions = list[tuple[KeyValue, ...]]
 """Attributes of spans with the same names: for each name those of all spans."""
 
@@ -69,15 +70,17 @@ class Reader:
     _extras: Extras = field(default_factory=Extras)
     _shapes: dict[tuple[str, tuple[str, ...]], Shape] = field(default_factory=dict)
     _contexts: dict[Any, Context] = field(default_factory=dict)
-    _waiting: dict[Context | _Undecoded, list[Span]] = field(default_factory=dict)
+    _waiting: dict[tuple[Source, Context | _Undecoded], list[Span]] = field(default_factory=dict)
+    _count: int = 0
+    """Spans that wait."""
     _tables: list[pa.Table] = field(default_factory=list)
     _bytes: int = 0
     _held: int = 0
     """Bytes of decoded spans that wait: a request repeats the whole history."""
     _broken: dict[str, int] = field(default_factory=dict)
-    _clipped: dict[str, int] = field(default_factory=dict)
+    _clipped: Counter[str] = field(default_factory=Counter)
 
-    def add_lines(self, data: bytes, source: tuple[int, str], first_line: int) -> None:
+    def add_lines(self, data: bytes, source: Source, first_line: int) -> None:
         """Adds whole OTLP JSON lines of `source` (key and name); `first_line` is the number of the first. Broken ones become issues."""
         with _no_collection(len(data)):
             for found in decode(data, first_line):
@@ -91,76 +94,90 @@ class Reader:
         if self._bytes >= _BATCH_BYTES:
             self.flush()
 
-    def _add_decoded(self, lines: list[Line], source: tuple[int, str]) -> None:
+    def _add_decoded(self, lines: list[Line], source: Source) -> None:
         waiting = self._waiting
         for line in lines:
             for resource in line.resourceSpans:
                 for scoped in resource.scopeSpans:
                     # The bytes are as good a name for the context as what they decode to, and cost nothing.
-                    context = (source, bytes(resource.resource), bytes(scoped.scope))
-                    spans = waiting.get(context)
+                    name = (source, (bytes(resource.resource), bytes(scoped.scope)))
+                    spans = waiting.get(name)
                     if spans is None:
-                        spans = waiting[context] = []
+                        spans = waiting[name] = []
                     spans += scoped.spans
+                    self._count += len(scoped.spans)
         self._limit()
 
-    def add(self, document: TracesData, source: tuple[int, str]) -> None:
+    def add(self, document: TracesData, source: Source) -> None:
         """Adds decoded spans, from whatever reader. Raises RecursionError where they are nested without end."""
         document, size = writable(document)
         for resource in document.resourceSpans:
             for scoped in resource.scopeSpans:
-                context = self._context(resource.resource, scoped.scope, source)
-                self._waiting.setdefault(context, []).extend(scoped.spans)
+                name = (source, self._known(resource.resource, scoped.scope))
+                self._waiting.setdefault(name, []).extend(scoped.spans)
+                self._count += len(scoped.spans)
         self._held += size
         self._bytes += size
         self._limit()
 
+    def _known(self, resource: Resource | None, scope: Scope | None) -> Context:
+        written = encoded((resource, scope))  # what it is made of is mostly what the last one was made of
+        context = self._contexts.get(written)
+        if context is None:
+            context = self._context(resource, scope)
+            remember(self._contexts, written, context, _CONTEXTS_REMEMBERED)
+        return context
+
     def _undecoded(self, name: _Undecoded) -> Context:
         context = self._contexts.get(name)
         if context is None:
-            source, resource, scope = name
-            context = self._context(*resource_and_scope(resource, scope), source)
+            context = self._context(*resource_and_scope(*name))
             remember(self._contexts, name, context, _CONTEXTS_REMEMBERED)
         return context
 
-    def _context(self, resource: Resource | None, scope: Scope | None, source: tuple[int, str]) -> Context:
+    def _context(self, resource: Resource | None, scope: Scope | None) -> Context:
         values = {a.key: plain(a.value) for a in resource.attributes} if resource is not None else {}
         name, body = scope.name if scope is not None else "", columns.dumps(values)
-        known = (source, body, name)
-        context = self._contexts.get(known)
+        context = self._contexts.get((body, name))
         if context is None:
             service = values.get("service.name")
-            context = Context(name, service if isinstance(service, str) else None, body, *source)
-            remember(self._contexts, known, context, _CONTEXTS_REMEMBERED)
+            context = Context(name, service if isinstance(service, str) else None, body)
+            remember(self._contexts, (body, name), context, _CONTEXTS_REMEMBERED)
         return context
 
     def _limit(self) -> None:
-        if self._held >= _BATCH_BYTES or sum(map(len, self._waiting.values())) >= _GROUPED_SPANS:
+        if self._held >= _BATCH_BYTES or self._count >= _GROUPED_SPANS:
             self._to_columns()
         if self._bytes >= _BATCH_BYTES or sum(t.num_rows for t in self._tables) >= _BATCH_SPANS:
             self.flush()
 
     def _to_columns(self) -> None:
-        for name, waiting in self._waiting.items():
+        parts: dict[tuple[Context, tuple[str, ...]], list[tuple[Source, list[Span]]]] = {}
+        for (source, name), waiting in self._waiting.items():
             context = name if isinstance(name, Context) else self._undecoded(name)
-            spans = self._without_losses(waiting, context) if context.scope == semconv.SCOPE else waiting
-            for names, by_position, group in alike(spans):
-                self._group(context, names, by_position, group)
-        self._waiting, self._held = {}, 0
+            spans = self._without_losses(waiting, source[1]) if context.scope == semconv.SCOPE else waiting
+            for names, part in alike(spans):
+                parts.setdefault((context, names), []).append((source, part))
+        for (context, names), found in parts.items():
+            self._group(context, names, found)
+        self._waiting, self._count, self._held = {}, 0, 0
 
-    def _group(self, context: Context, names: tuple[str, ...], by_position: Positions, spans: list[Span]) -> None:
+    def _group(self, context: Context, names: tuple[str, ...], found: list[tuple[Source, list[Span]]]) -> None:
+        """Columns of spans that are alike, from whatever sources: a table made of few of them costs as much as one of thousands."""
+        spans = [span for _, part in found for span in part]
+        sources = [source for source, part in found for _ in part]
         shape = self._shapes.get((context.scope, names))
         if shape is None:
             shape = shape_of(context.scope, names)
             remember(self._shapes, (context.scope, names), shape, _CONTEXTS_REMEMBERED)
-        group = Group(shape, names, context, spans, by_position, self.next_key, self._memory, self._extras)
+        by_position = _by_position(spans)
+        group = Group(shape, names, context, spans, sources, by_position, self.next_key, self._memory, self._extras)
         self._tables.append(rows_of(group))
         self.next_key += len(spans)
         self.seen += len(spans)
-        if group.clipped:
-            self._clipped[context.source] = self._clipped.get(context.source, 0) + group.clipped
-        if group.foreign_ids:
-            self.issues.append(_foreign(context, group.foreign_ids))
+        self._clipped.update(sources[row][1] for row in group.clipped)
+        foreign = Counter(sources[row][1] for row in group.foreign_ids)
+        self.issues += (_foreign(source, count) for source, count in foreign.items())
 
     def flush(self) -> None:
         """Completes a batch of what is there."""
@@ -170,7 +187,7 @@ class Reader:
         extras, self._extras = self._extras, Extras()
         leave_out_repeats(self._memory, extras)
         batch = Batch(
-            pa.concat_tables(self._tables),
+            pa.concat_tables(self._tables).combine_chunks(),  # DuckDB and Arrow take many small pieces slowly
             arrow(schema.CONTENTS, extras.contents),
             arrow(schema.REQUESTS, extras.requests),
             arrow(schema.RESPONSES, extras.responses),
@@ -189,7 +206,7 @@ class Reader:
             if count > _ISSUE_LINES_SHOWN:
                 self.issues.append(_broken_lines(source, count - _ISSUE_LINES_SHOWN))
         self.issues += (_cut(source, count) for source, count in self._clipped.items())
-        issues, self.issues, self._broken, self._clipped = self.issues, [], {}, {}
+        issues, self.issues, self._broken, self._clipped = self.issues, [], {}, Counter()
         return [writable(issue)[0] for issue in issues]
 
     def _broken_line(self, source: str, number: int, problem: str) -> None:
@@ -199,14 +216,14 @@ class Reader:
             remedy = "the rest was read; repair or remove the line"
             self.issues.append(Issue("broken_line", source, message, remedy, line=number))
 
-    def _without_losses(self, spans: list[Span], context: Context) -> list[Span]:
+    def _without_losses(self, spans: list[Span], source: str) -> list[Span]:
         """Our recorder's reports of lost spans become issues."""
-        self.issues += (_loss(span, context) for span in spans if span.name == semconv.LOSS_SPAN)
+        self.issues += (_loss(span, source) for span in spans if span.name == semconv.LOSS_SPAN)
         return [span for span in spans if span.name != semconv.LOSS_SPAN]
 
 
-def alike(spans: list[Span]) -> Iterator[tuple[tuple[str, ...], Positions, list[Span]]]:
-    """`spans` parted by the names of their attributes: the names, the attributes by position, the spans.
+def alike(spans: list[Span]) -> Iterator[tuple[tuple[str, ...], list[Span]]]:
+    """`spans` parted by the names of their attributes: the names and the spans.
 
     Comparing whole columns of names is cheaper than hashing the names of each span.
     """
@@ -215,11 +232,11 @@ def alike(spans: list[Span]) -> Iterator[tuple[tuple[str, ...], Positions, list[
         by_count.setdefault(len(span.attributes), []).append(span)
     for group in by_count.values():
         names = tuple(a.key for a in group[0].attributes)
-        by_position = _by_position(group)
-        if all(set(map(_KEY, column)) == {name} for name, column in zip(names, by_position, strict=True)):
-            yield names, by_position, group
+        count = len(group)
+        if all(list(map(_KEY, c)).count(name) == count for name, c in zip(names, _by_position(group), strict=True)):
+            yield names, group
         else:
-            yield from ((own, _by_position(part), part) for own, part in _by_names(group).items())
+            yield from _by_names(group).items()
 
 
 def _by_position(spans: list[Span]) -> Positions:
@@ -233,19 +250,17 @@ def _by_names(spans: list[Span]) -> dict[tuple[str, ...], list[Span]]:
     return parts
 
 
-def _loss(span: Span, context: Context) -> Issue:
+def _loss(span: Span, source: str) -> Issue:
     facts = {a.key: plain(a.value) for a in span.attributes}
     message = f"spans could not be recorded: {facts.get(semconv.LOST_REASON) or 'unknown reason'}"
     remedy = "free the disk or make the folder writable; findings of that time may be missing"
     lost = columns.int_of(facts.get(semconv.LOST_SPANS)) or 0
-    return Issue("lost_spans", context.source, message, remedy, count=lost)
+    return Issue("lost_spans", source, message, remedy, count=lost)
 
 
-def _foreign(context: Context, count: int) -> Issue:
+def _foreign(source: str, count: int) -> Issue:
     message = "ids were spelled in no OTLP way; others were derived from them"
-    return Issue(
-        "foreign_id", context.source, message, "nothing to do, if the trace looks right", count=count, error=False
-    )
+    return Issue("foreign_id", source, message, "nothing to do, if the trace looks right", count=count, error=False)
 
 
 def _cut(source: str, count: int) -> Issue:

@@ -4,7 +4,8 @@ One model call can be on the SDK's own span, on an instrumentor's, on the provid
 the one that stands for the call (`duplicate_of`), and that one takes from the others what it lacks. Rules, in order:
 
 1. model spans of one trace with the same response id, unless one library gives it to one call after another;
-2. a model span below another: other library and the same or missing usage, or the same usage; same or missing model;
+2. a model span below another: other library and the same or missing usage, or the same usage with no agent and no tool between; same or
+   missing model;
 3. model spans side by side (an instrumentor that does not make its span current), of different libraries, one within the time of the other;
 4. model spans anywhere in one trace (libraries that each build a tree of their own), of different libraries, with the same model, the same
    usage and a moment in common;
@@ -59,14 +60,21 @@ _USAGE: Final = (*_COUNTERS, "usage_state", "cost_usd", "price_source")
 
 def any_duplicates(spans: pa.Table) -> bool:
     """Whether some call may be reported more than once in `spans`: otherwise there is nothing to reconcile."""
-    calls = spans.filter(pc.is_in(spans["kind"], pa.array(["model", "tool"])))
+    told = spans.select(["kind", "dialect", "response_id", "span_id", "parent_span_id"])
+    calls = told.filter(pc.is_in(told["kind"], pa.array(["model", "tool"])))
     answers = calls["response_id"]
-    return len(calls["dialect"].unique()) > 1 or pc.count_distinct(answers).as_py() < pc.count(answers).as_py()
+    models = calls.filter(pc.equal(calls["kind"], "model"))
+    return (
+        len(calls["dialect"].unique()) > 1
+        or pc.count_distinct(answers).as_py() < pc.count(answers).as_py()
+        # Google's ADK has a span around each of its model calls that says the same of it.
+        or bool(pc.any(pc.is_in(models["parent_span_id"], models["span_id"].unique())).as_py())
+    )
 
 
 def reconcile(con: duckdb.DuckDBPyConnection) -> None:
     """Marks duplicates in `work`, and completes from them the rows that stand for them."""
-    if not con.execute(_CANDIDATES).fetchall()[0][0]:
+    if not con.execute(_CANDIDATES).fetchall()[0][0] and not con.execute(_NESTED).fetchall():
         return
     con.execute("CREATE OR REPLACE TEMP TABLE same (row BIGINT, stands BIGINT)")
     _same_response(con)
@@ -82,6 +90,10 @@ def reconcile(con: duckdb.DuckDBPyConnection) -> None:
 _CANDIDATES: Final = """
     CREATE OR REPLACE TEMP TABLE candidates AS SELECT trace_id, kind FROM work WHERE kind IN ('model', 'tool') GROUP BY ALL
     HAVING count(DISTINCT dialect) > 1 OR count(response_id) > count(DISTINCT response_id)
+"""
+
+_NESTED: Final = """
+    SELECT 1 FROM work i JOIN ancestors n ON n.row = i.row WHERE i.kind = 'model' AND n.model_row >= 0 LIMIT 1
 """
 
 
@@ -120,14 +132,18 @@ def _nested_models(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(
         f"""
         INSERT INTO same
+        WITH above AS MATERIALIZED (
+            SELECT n.row, n.model_row, n.agent_row = a.agent_row AND n.tool_row = a.tool_row AS nothing_between
+            FROM ancestors n JOIN ancestors a ON a.row = n.model_row
+        )
         SELECT CASE WHEN outer_rank < inner_rank THEN i_row ELSE o_row END,
             CASE WHEN outer_rank < inner_rank THEN o_row ELSE i_row END
         FROM (
             SELECT i.row AS i_row, o.row AS o_row, {_rank("o")} AS outer_rank, {_rank("i")} AS inner_rank
-            FROM work i JOIN ancestors n ON n.row = i.row JOIN work o ON o.row = n.model_row
+            FROM work i JOIN above n ON n.row = i.row JOIN work o ON o.row = n.model_row
             WHERE i.kind = 'model' AND {_SAME_MODEL} AND {_NO_OTHER_ID}
                 AND o.row NOT IN (SELECT row FROM same) AND i.row NOT IN (SELECT row FROM same)
-                AND ((o.dialect <> i.dialect AND ({_SAME_USAGE} OR {_NO_OTHER_USAGE})) OR {_SAME_USAGE})
+                AND ((o.dialect <> i.dialect AND ({_SAME_USAGE} OR {_NO_OTHER_USAGE})) OR ({_SAME_USAGE} AND nothing_between))
             -- Of several calls within one span, that span reports the last.
             QUALIFY row_number() OVER (PARTITION BY o.row ORDER BY i.end_ns DESC NULLS FIRST, i.span_id) = 1
         )

@@ -73,7 +73,8 @@ def _states(group: Group, rows: Sequence[int]) -> None:
         recorded = asked is not None or answered is not None
         cut = row in clipped or is_cut(asked) or is_cut(answered)
         states[row] = stated(modes[row] if modes else None, recorded, cut)
-        group.clipped += states[row] == "clipped"
+        if states[row] == "clipped":
+            group.clipped.append(row)
 
 
 def leave_out_repeats(memory: Memory, extras: Extras) -> None:

@@ -11,7 +11,9 @@ from analyzer.detectors.changes import Effect
 from analyzer.detectors.detector import Detector, Sight, between, plural, seen, turns
 from analyzer.detectors.stories import CALL, stories
 from analyzer.frames import Frames, recurring
-from instrument.policy import Policy
+from instrument.effects import writes
+from instrument.policy import Loops, Policy
+from instrument.sameness import loose_result_key
 
 _ODD: Final = pl.lit(0x9E3779B97F4A7C15, pl.UInt64)
 
@@ -22,7 +24,9 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     # A blocked call's result is the runner's words, new each time: which result it repeats shows in the story.
     blocked = frames.rows("kind = 'tool' AND rejected = 'blocked'", [])["run_key"]
     often = recurring(frames.tool_calls, ("call_key", "result_key"), params.same_call_repeats)
-    story = stories(frames, pl.concat([often, blocked.unique()]).unique())
+    very_often = recurring(frames.tool_calls, ("call_key",), params.same_call_error_repeats)
+    story = stories(frames, pl.concat([often, very_often, blocked.unique()]).unique())
+    story = written_anew(frames, story, params)
     result, turn = pl.col("result_key"), pl.col("turn")
     # Clicking "next" answers "ok" each time; whether it gets anywhere shows in what other calls then see.
     happened = pl.col("events") + pl.when(effect=Effect.CHANGES).then("news").otherwise(0)
@@ -48,6 +52,7 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
         .group_by(*CALL, "stretch", maintain_order=True)
         .agg(
             result.first(),
+            answers=pl.col("answer").n_unique(),
             steps=pl.col("step"),
             repeats=turn.n_unique(),
             blocked_calls=pl.col("blocked").sum(),
@@ -56,14 +61,43 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
             last_turn=turn.last(),
             arrived=pl.col("arrived").last(),
         )
-        .filter(pl.col("repeats") >= params.same_call_repeats, ~pl.col("arrived"))
+        .filter(
+            pl.col("repeats")
+            >= pl.when(pl.col("answers") > 1).then(params.same_call_error_repeats).otherwise(params.same_call_repeats),
+            ~pl.col("arrived"),
+        )
     )
-    return alone(stretches, story.filter(pl.col("effect") != Effect.WAITS), params.cycle_calls).with_columns(
-        severity=pl.when(pl.col("repeats") >= params.same_call_error_repeats)
+    found = alone(stretches, story.filter(pl.col("effect") != Effect.WAITS), params.cycle_calls)
+    return interleaved(found).with_columns(
+        severity=pl.when(pl.col("explained_by").is_not_null())
+        .then(pl.lit("info"))
+        .when(pl.col("repeats") >= params.same_call_error_repeats)
         .then(pl.lit("error"))
         .otherwise(pl.lit("warning")),
         confidence=pl.when(pl.col("other_calls") == 0).then(0.97).otherwise(0.85),
         useless_turns=turns("second_turn", "last_turn"),
+    )
+
+
+def written_anew(frames: Frames, story: pl.DataFrame, params: Loops) -> pl.DataFrame:
+    """`story` with `answer`, the result to the letter, and in `result_key` only its words where one text was written again and again.
+
+    Such a call is answered by the length of the file, or the id of the message, which are new each time and no news.
+    """
+    answered = story.with_columns(answer="result_key")
+    often = answered.filter(
+        pl.col("effect") == Effect.CHANGES, ~pl.col("failed"), pl.col("call_key").is_not_null(), ~pl.col("blocked")
+    ).filter(pl.len().over(CALL) >= params.same_call_error_repeats, pl.col("answer").n_unique().over(CALL) > 1)
+    if often.is_empty():
+        return answered
+    told = frames.said(often.select("run_key", "step", "tool_name"))
+    words = [
+        loose_result_key(result) if writes(tool, arguments) else None
+        for tool, arguments, result in told.select("tool_name", "arguments", "result").iter_rows()
+    ]
+    told = told.select("run_key", "step", words=pl.Series(words, dtype=pl.UInt64))
+    return answered.join(told, on=["run_key", "step"], how="left", maintain_order="left").with_columns(
+        result_key=pl.coalesce("words", "result_key")
     )
 
 
@@ -101,16 +135,35 @@ def alone(stretches: pl.DataFrame, story: pl.DataFrame, longest_cycle: int) -> p
     return stretches.with_row_index("stretch_key").join(shape, on="stretch_key").filter(~pl.col("cycle"))
 
 
+def interleaved(found: pl.DataFrame) -> pl.DataFrame:
+    """`found` with `explained_by`: of calls that came again while others of them did, all but the one that came most often are its.
+
+    A run that goes round without an order (A, B, C, B, A ...) is one failure, whatever the number of calls in it.
+    """
+    first, last = pl.col("steps").list.first(), pl.col("steps").list.last()
+    after_all = first > last.cum_max().shift().over("run_key")
+    together = (
+        found.sort("run_key", first, last)
+        .with_columns(round_about=after_all.fill_null(True).cast(pl.Int32).cum_sum().over("run_key"))
+        .sort("run_key", "round_about", "repeats", first, descending=[False, False, True, False])
+    )
+    head = pl.int_range(pl.len()).over("run_key", "round_about") == 0
+    return together.with_columns(explained_by=pl.when(~head).then(pl.lit("repeated_call"))).sort("run_key", first, last)
+
+
 def message(facts: Mapping[str, Any]) -> str:
     """`search` was called with the same arguments in 6 turns ..."""
     others = f", with {plural(facts['other_calls'], 'other call')} in between" if facts["other_calls"] else ""
     often = f"{plural(facts['repeats'], 'time')} {between(facts)}"
+    same = "the same result" if facts["answers"] == 1 else "a result of the same words, numbers aside,"
     ran, kept = ("", "")
+    why = facts["explained_by"]
+    told = f" (part of what another `{why}` tells)" if why == DETECTOR.slug else f" (`{why}` says why)" if why else ""
     if facts["blocked_calls"]:
         ran, kept = " it ran", f"; a guard refused it {plural(facts['blocked_calls'], 'time')}"
     return (
-        f"`{facts['tool_name']}` was called with the same arguments {often} and gave the same result each time{ran}"
-        f"{others}{kept}."
+        f"`{facts['tool_name']}` was called with the same arguments {often} and gave {same} each time{ran}"
+        f"{others}{kept}{told}."
     )
 
 
@@ -144,7 +197,8 @@ DETECTOR = Detector(
     "the check after it look idle. Calls that merely wait (`sleep`) are left out. A new question of the user is a new reason to ask; "
     "where each request "
     "is one prompt put together anew, it counts as the same question as long as it says every word of the one before, numbers aside, and a "
-    "prompt that drops some looks like a new question. A cycle of two or more calls is not reported here. "
+    "prompt that drops some looks like a new question. A call that is part of a cycle, or of several that come again without an order, "
+    "is only mentioned beside that finding. "
     "A run that a guard stopped is reported too: the loop was there, and what it cost until then.",
     advice="In the agent's loop, answer a repeated call with a note that its result will be the same, and refuse it after "
     "`loops.same_call_repeats` repeats. If the tool is a poll, let it wait inside the call.",
@@ -153,7 +207,9 @@ DETECTOR = Detector(
         "tool_name": "Tool that was called.",
         "repeats": "Turns in which the call was asked for, those in which a guard blocked it included.",
         "blocked_calls": "Calls among these that a guard blocked: they never ran.",
+        "answers": "How many different results these were; more than one where one text was written again and again.",
         "other_calls": "Other calls between the first and the last repeat.",
+        "explained_by": "Detector that tells of the same going round, in a finding as severe; null where none does.",
         "arguments": "Its arguments, the first 300 characters.",
         "result": "Its result, the first 300 characters.",
     },

@@ -7,7 +7,7 @@ from typing import Final
 _SAYS: Final = (
     r"(unknown|no ?such|nonexistent|non-existent|unrecognized|unavailable|not an? (valid|known|available)) ?tool"
     r"|\b(unknown_?tool|(no_?such_?)?tool_?not_?found)"
-    r"|\btools?\b:?[^:;]{0,80}(not found|does not exist|doesn.?t exist|is not (defined|registered|recognized))"
+    r"|(^|[^\w/.-])tools?[\s:\x22\x27`(][^:;/]{0,80}(not found|does not exist|doesn.?t exist|is not (defined|registered|recognized))"
 )
 UNDECLARED: Final = "coalesce(NOT declared OR rejected = 'unknown_tool', false)"
 """The request that asked for the tool did not declare it."""
