@@ -24,7 +24,8 @@ Patterns = Sequence[tuple[Detector, pl.DataFrame]]
 
 def absorbed(patterns: Patterns) -> Patterns:
     """`patterns` (those of each detector), in which one becomes a mention (`severity` info, `explained_by` the other's slug) where all of
-    its steps (`MOST_OF`: more than half) are steps of a pattern that explains it and is at least as severe. What was not asked for explains nothing."""
+    its steps (`MOST_OF`: more than half) are steps of a pattern that explains it and is at least as severe.
+    What was not asked for explains nothing."""
     found = {detector.slug: rows for detector, rows in patterns if len(rows)}
     return [(detector, _explained(rows, detector.slug, found)) for detector, rows in patterns]
 

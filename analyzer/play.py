@@ -183,7 +183,13 @@ class Play:
                 call,
                 Outcome(rejected=rejected)
                 if rejected is not None
-                else Outcome(row["result_key"], row["failed"], row["failure_kind"], at_seconds=_seconds(row["end_ns"])),
+                else Outcome(
+                    row["result_key"],
+                    row["failed"],
+                    row["failure_kind"],
+                    at_seconds=_seconds(row["end_ns"]),
+                    words_key=row["words_key"],
+                ),
             )
         self._acts += acts
         self._nudges += sum(a.action is Action.NUDGE and not a.observed for a in acts)
@@ -261,6 +267,7 @@ def _call(row: Mapping[str, Any]) -> Call:
         invalid=row["problem"],
         null_input=bool(row["null_input"]),
         at_seconds=_seconds(row["start_ns"]),
+        writes=row["words_key"] is not None,
     )
 
 

@@ -16,6 +16,7 @@ import polars as pl
 from analyzer.detectors.changes import effects
 from analyzer.detectors.invalid_arguments import refusable
 from analyzer.detectors.unknown_tool.unknown import UNKNOWN
+from analyzer.detectors.written import with_words
 from analyzer.frames import Frames, in_order, partitions
 from analyzer.holds import COLUMNS as HELD_COLUMNS
 from analyzer.holds import needed_limit_usd, spent_below_usd
@@ -163,7 +164,9 @@ def _steps(frames: Frames) -> pl.DataFrame:
             "end_ns",
         ]
     )
-    calls = effects(frames, calls).join(refusable(frames), on=["run_key", "step"], how="left")
+    calls = with_words(frames, effects(frames, calls), times=2).join(
+        refusable(frames), on=["run_key", "step"], how="left"
+    )
     models = frames.rows(
         "kind = 'model'",
         [

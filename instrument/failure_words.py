@@ -54,7 +54,8 @@ _TOOLS: Final = r"""
     (?:
       (?:unknown|no\ such|undefined|unsupported|invalid)\ (?:tool|function)\b
     | (?:tool|function|file|directory|path|module|command|element|page|table|column)
-      \ (?:'[^'\n]{1,160}'|"[^"\n]{1,160}"|\S{1,160})\ (?:was\ )?(?:not\ found|does\ not\ exist|doesn['\u2019]t\ exist|is\ not\ (?:defined|available|recognized))\b
+      \ (?:'[^'\n]{1,160}'|"[^"\n]{1,160}"|\S{1,160})\ (?:was\ )?
+      (?:not\ found|does\ not\ exist|doesn['\u2019]t\ exist|is\ not\ (?:defined|available|recognized))\b
     | (?:the\ )?(?:file|directory|path|page|element)\ (?:was\ )?(?:not\ found|does\ not\ exist)\s*(?:[:(.,!\n]|$)
     | usage:\ [^\n]{1,160}\Z
     | no\ replacement\ was\ performed | your\ proposed\ edit\ has\ introduced
@@ -133,8 +134,22 @@ def object_says_failure(found: Mapping[str, Any]) -> bool:
         return True
     if isinstance(found.get("errors"), list) and found["errors"] and "data" in found and not found["data"]:
         return True  # GraphQL
+    return text_says_failure(_only_text(found) or "")
+
+
+def reason_of(found: Mapping[str, Any]) -> str | None:
+    """The words in which a JSON object says why; None where it has none of the usual names for them."""
+    first = found["errors"][0] if isinstance(found.get("errors"), list) and found["errors"] else None
+    told: list[Any] = [*(found.get(name) for name in (*_TOLD, *_SAYS_WHY)), first, _only_text(found)]
+    # One level down, as `{"error": {"message": "no such user"}}` has it.
+    told += [t.get(name) for t in told if isinstance(t, Mapping) for name in ("type", *_SAYS_WHY)]
+    return " ".join(dict.fromkeys(t for t in told if t and isinstance(t, str))) or None
+
+
+def _only_text(found: Mapping[str, Any]) -> str | None:
+    """What an object says that is nothing but the wrapper of a text."""
     only = next(iter(found.values())) if len(found) == 1 and next(iter(found)) in _WRAPPERS else None
-    return isinstance(only, str) and text_says_failure(only)
+    return only if isinstance(only, str) else None
 
 
 def _is_told(value: Any) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from instrument.failure_words import object_says_failure, text_says_failure
+from instrument.failure_words import object_says_failure, reason_of, text_says_failure
 
 _WORD = re.compile(r"\b[^\W\d]++\b")
 """A word that holds no digit."""
@@ -106,7 +106,7 @@ def call_key(tool: str | None, arguments: Any) -> int | None:
 def loose_call_key(tool: str | None, arguments: Any) -> int | None:
     """The same question in other words: nonces, dates, times and pages left out, the words sorted. Names, ids and numbers stay.
 
-    None where tool or arguments were not recorded, and where no word is left to compare.
+    None where tool or arguments were not recorded, and where there was not a word in the arguments.
     """
     return _loose_call_key(tool, canonical(arguments)) if tool and arguments is not None else None
 
@@ -128,7 +128,12 @@ def _loose_call_key(tool: str, form: bytes) -> int | None:
     if _DIGIT.search(text):
         text = _PASSING_VALUES.sub(lambda found: found["kept"] or " ", text)
     words = sorted(_ANY_WORD.findall(text))
-    return key_of((tool + "\0" + " ".join(words)).encode("utf-8", "replace")) if words else None
+    # Without a word left, what passed is all that was asked ("page 7"): the tool alone is the question.
+    return (
+        key_of((tool + "\0" + " ".join(words)).encode("utf-8", "replace"))
+        if words or _ANY_WORD.search(form.decode("utf-8", "replace"))
+        else None
+    )
 
 
 def is_null_input(arguments: Any) -> bool:
@@ -207,16 +212,28 @@ def says_error(result: Any) -> bool:
 
 
 def failure_kind(error_type: str | None, message: Any) -> str:
-    """The same failure: error type and message with quoted values, paths, addresses, ids and numbers left out.
+    """The same failure: error type and message with quoted values, paths, addresses, ids and numbers left out; of a JSON object, what it
+    says of the reason.
 
     "File '/a/1.txt' not found" and "File '/b.txt' not found" are one kind. At most `KIND_CHARS` characters.
     """
-    text = (result_text(message) or "")[:_ERROR_READ_CHARS]
+    text = result_text(message) or ""
+    text = (_reason(text) or text)[:_ERROR_READ_CHARS]
     if error_type:
         text = text.removeprefix(f"{error_type}:")
     text = _SPACE.sub(" ", _VALUES.sub("…", text)).strip().lower()
     label = f"{error_type}: {text}" if error_type and text else (error_type or text or "unknown error")
     return label[:KIND_CHARS]
+
+
+def _reason(text: str) -> str | None:
+    if text[:1] != "{":
+        return None
+    try:
+        found = orjson.loads(text)
+    except ValueError:
+        return None
+    return reason_of(found) if isinstance(found, dict) else None
 
 
 def output_key(text: str | None) -> int | None:

@@ -172,7 +172,7 @@ def _tool(call_id: str, begin: int, **state: Any) -> Json:
 
 
 OPENCODE: Json = {
-    "info": {"id": "ses_1", "parentID": "ses_0", "title": "T", "time": {"created": _MS}},
+    "info": {"id": "ses_1", "title": "T", "time": {"created": _MS}},
     "messages": [
         {
             "info": {"id": "msg_1", "sessionID": "ses_1", "role": "user", "time": {"created": _MS}},
@@ -246,11 +246,15 @@ BLAMED: Json = {
     "mistake_agent": "Coder",
     "mistake_step": "1",
     "mistake_reason": "It divides by zero.",
-    "system_prompt": {"Coder": "Be brief."},
+    "system_prompt": {"Coder": "Be brief.", "Critic": "Be kind."},
+    "question": "Q",
+    "ground_truth": "A",
+    "level": "2",
+    "labels": [{"name": "a", "value": 1}, {"name": "b", "value": 2}, {"name": "c", "value": 3}],
 }
 LANGCHAIN: Json = {
     "messages": [
-        {"type": "human", "content": "Fix it.", "additional_kwargs": {}},
+        {"type": "human", "additional_kwargs": {}, "content": "Fix it."},
         {
             "type": "ai",
             "content": "",

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,8 +14,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from analyzer.alerts.metrics import METRICS
-from analyzer.alerts.prometheus import RECORDED, RULES_FILE, TESTS_FILE, generate
+from analyzer.alerts.baselines import SETTINGS, Baseline, Line
+from analyzer.alerts.metrics import METRICS, Metric
+from analyzer.alerts.prometheus import RECORDED, RULES_FILE, TESTS_FILE, Timing, generate
 from analyzer.alerts.rules import rules
 from instrument.errors import PolicyError
 from instrument.policy import (
@@ -57,14 +59,41 @@ policies = st.builds(
         Alerts, silent_seconds=st.floats(0.1, 1e6), tool_failure_share=shares, tool_failure_calls=counts, loop_share=shares,
         loop_runs=counts, guard_stops=counts, spike_ratio=ratios, spike_usd=money, day_usd=st.none() | money,
         fast_burn=ratios, slow_burn=ratios,
-        user_day_share=shares, review_seconds=st.floats(0.1, 1e6),
+        user_day_share=shares, review_seconds=st.floats(0.1, 1e6), model_failure_share=shares, model_failure_error_share=shares,
+        model_failure_calls=counts, model_refusals=counts, model_retry_ratio=st.floats(0, 1e6, exclude_min=True),
     ),
 )  # fmt: skip
+HOSTILE = (
+    'quo"te', "back\\slash", "new\nline", "{{ .Labels.agent_name }}", "{{ template }}", "{{ end }}{{", "} 1\nup 0", "\x00\x1b[31m",
+    "ünï\u2028", "# HELP", "", " ", "'", "`", "%q %s", "$value", "- a: b", "|", "</script>", "\ufeff", "\U0001f600", "\u0301", "[x](y)",
+)  # fmt: skip
+EVERY_NAME = tuple(
+    Baseline(metric, tuple(Line((name,) * len(metric.labels), 0.5, 40, name) for name in HOSTILE))
+    for metric in SETTINGS
+)
+names = st.sampled_from(HOSTILE) | st.text(max_size=12)
 
 
-def promtool(folder: Path, policy: Policy) -> tuple[subprocess.CompletedProcess[str], subprocess.CompletedProcess[str]]:
+def lines_of(metric: Metric) -> st.SearchStrategy[Baseline]:
+    """A few lines with hostile names, one of them unknown."""
+    values = shares if "share" in metric.name else st.floats(0, 1e9, exclude_min=True)
+    labels = st.tuples(*[names] * len(metric.labels))
+    line = st.builds(Line, labels, values, st.integers(0, 10**6), names)
+    lines = st.lists(line, max_size=6, unique_by=lambda one: one.labels)
+    return lines.map(lambda some: Baseline(metric, (*some, Line(("?",) * len(metric.labels), None, 3, "Not known."))))
+
+
+baselines = st.tuples(*map(lines_of, SETTINGS))
+timings = st.builds(
+    Timing, st.sampled_from([10, 15, 30, 60]), st.sampled_from([0, 30, 45, 60, 300]), st.sampled_from([0, 100, 300])
+)
+
+
+def promtool(
+    folder: Path, policy: Policy, timing: Timing | None = None, lines: Sequence[Baseline] = ()
+) -> tuple[subprocess.CompletedProcess[str], subprocess.CompletedProcess[str]]:
     """`check rules` and `test rules` over the files of `policy`, written to `folder`."""
-    for name, text in generate(policy).items():
+    for name, text in generate(policy, timing, baselines=lines).items():
         (folder / name).write_text(text, "utf-8")
     return run(folder, "check", RULES_FILE), run(folder, "test", TESTS_FILE)
 
@@ -84,18 +113,18 @@ def test_every_rule_of_the_default_policy_fires_and_stays_quiet_as_its_cases_say
 
 @needs_promtool
 @settings(
-    max_examples=12,
+    max_examples=8,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],  # shrinking would start promtool for minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@example(Policy(cost=Cost(outlier_deviations=1e6, outlier_ratio=1e6, run_usd=1e9)))
-@given(policies)
-def test_any_valid_policy_gives_rules_that_promtool_accepts_and_that_pass_their_own_tests(
-    tmp_path: Path, policy: Policy
+@example(Policy(cost=Cost(outlier_deviations=1e6, outlier_ratio=1e6, run_usd=1e9)), Timing(), EVERY_NAME)
+@given(policies, timings, baselines)
+def test_any_valid_policy_and_any_names_give_rules_that_promtool_accepts_and_that_pass_their_own_tests(
+    tmp_path: Path, policy: Policy, timing: Timing, lines: tuple[Baseline, ...]
 ) -> None:
     assert msgspec.convert(msgspec.to_builtins(policy), Policy) == policy  # the strategy makes valid policies only
-    check, test = promtool(tmp_path, policy)
+    check, test = promtool(tmp_path, policy, timing, lines)
     assert check.returncode == 0, check.stderr
     assert test.returncode == 0, test.stderr
 
@@ -117,7 +146,7 @@ def test_each_failure_mode_has_a_rule_and_each_rule_knows_only_declared_metrics(
         "error_cascade", "repeated_call", "context_growth", "unknown_tool", "repeated_output", "cost_outlier",
     }  # fmt: skip
     assert all(metric in METRICS for rule in found for metric in rule.when.metrics())
-    assert all(metric.name in rule.expr for rule in found for metric in rule.fires)
+    assert all(metric.name in rule.expr for rule in found for metric in rule.fires.samples)
     assert all(set(metric.labels) == set(rule.labels) for rule in found for metric in rule.when.metrics())
 
 
@@ -143,7 +172,9 @@ def test_thresholds_come_from_the_policy(changed: Policy, expected: str) -> None
     assert not any(expected in rule.expr for rule in rules(Policy()))
 
 
-@pytest.mark.parametrize("field", [f.name for f in msgspec.structs.fields(Alerts)])
+@pytest.mark.parametrize(
+    "field", [f.name for f in msgspec.structs.fields(Alerts) if not f.name.startswith("baseline_")]
+)  # those are driven in test_alerts_baselines.py
 def test_every_line_of_the_alerts_section_moves_a_rule(field: str) -> None:
     spending = Policy(alerts=Alerts(day_usd=240.0), cost=Cost(user_day_limit_usd=100.0))
     doubled = getattr(spending.alerts, field) * 2

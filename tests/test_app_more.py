@@ -21,7 +21,7 @@ from test_app_pieces import HOSTILE
 from analyzer.alerts.backtest import backtest
 from analyzer.alerts.package import package
 from analyzer.outcomes import keep
-from analyzer.pages import compare_pieces, opened
+from analyzer.pages import compare_pieces, opened, visitors
 from analyzer.replay import replay
 from analyzer.report import charts_more
 from analyzer.report.replay_text import totals
@@ -48,6 +48,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No arguments of pytest's reach the app, no policy of the folder, and nothing opened outlives its test."""
     monkeypatch.setattr("sys.argv", ["app.py"])
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(visitors.ALLOW, "allow")  # no server listens here, so nobody knows to whom
     opened.instead.clear()
 
 
@@ -436,6 +437,29 @@ def test_a_file_without_runs_is_no_reason_to_open_anything(monkeypatch: pytest.M
     assert not at.exception
     assert "could not be read" in said(at)
     assert opened.instead().path is None
+
+
+@pytest.mark.parametrize(
+    ("address", "headers", "environment", "may"),
+    [
+        ("127.0.0.1", {}, {}, True), ("::1", {}, {}, True), ("localhost", {}, {}, True),
+        ("0.0.0.0", {}, {}, False), (None, {}, {}, False), ("", {}, {}, False), ("192.168.1.4", {}, {}, False), ("evil", {}, {}, False),
+        ("127.0.0.1", {"X-Forwarded-For": "10.0.0.7"}, {}, False),
+        ("0.0.0.0", {}, {visitors.ALLOW: "allow"}, True), ("0.0.0.0", {}, {visitors.ALLOW: "0"}, False),
+    ],
+)  # fmt: skip
+def test_only_who_is_at_this_machine_may_import(
+    address: str | None, headers: dict[str, str], environment: dict[str, str], may: bool
+) -> None:
+    assert visitors.may_import(address, headers, environment) is may
+
+
+def test_where_others_can_look_nobody_can_change_what_all_see(monkeypatch: pytest.MonkeyPatch, day: Path) -> None:
+    monkeypatch.delenv(visitors.ALLOW)
+    at = app(monkeypatch, day, "import_")
+    assert "Import is off here" in said(at)
+    assert not at.file_uploader
+    assert f"{visitors.ALLOW}=allow" in said(at)
 
 
 def test_an_empty_database_says_how_to_fill_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ from instrument.store.connect import reading
 TOKENS = ("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens")
 TOOL = ("gen_ai.tool.name", "gen_ai.tool.call.id", "gen_ai.tool.call.arguments", "gen_ai.tool.call.result")
 TIMES = "flyball.times.inferred"
+DATA = Path(__file__).parent / "data"
+CAPTURES, BLAME = DATA / "outputs", DATA / "who_and_when"
 
 
 def failures(spans: Spans) -> list[str | None]:
@@ -115,7 +117,7 @@ def test_gemini_s_output_puts_its_pieces_together_and_counts_thoughts_as_output(
 
 
 def test_each_step_of_opencode_is_a_call_with_its_own_tokens_and_cost(tmp_path: Path) -> None:
-    spans, kept = read(tmp_path, OPENCODE)
+    spans, kept = read(tmp_path, {**OPENCODE, "info": {**OPENCODE["info"], "parentID": "ses_0"}})
     usage = (*TOKENS, "gen_ai.usage.cache_read.input_tokens", "flyball.cost_usd", "gen_ai.request.model")
     assert of(spans, "model", *usage) == [
         (515, 12, 500, 0.01, "claude-sonnet-4-5"),
@@ -262,3 +264,85 @@ def test_without_times_no_date_is_made_up_and_no_price_that_changed_is_taken(tmp
         ("model", "gpt-4o", "both", pytest.approx(1_000 * 2.5e-6 + 100 * 1e-5)),
         ("model", "o3", "both", None),  # its price fell to a fifth in 2025
     ]
+
+
+def _captured() -> dict[str, tuple[str | None, int, int, float | None]]:
+    """Model, input and output tokens and dollars of each capture, counted from the raw lines."""
+    lines_of = {p.stem: [json.loads(line) for line in p.read_text().splitlines()] for p in CAPTURES.glob("*.jsonl")}
+    claude = lines_of["claude"][-1]
+    used = claude["usage"]
+    given = used["input_tokens"] + used["cache_creation_input_tokens"] + used["cache_read_input_tokens"]
+    codex = lines_of["codex"][-1]["usage"]
+    opencode = lines_of["opencode"][-1]["part"]["tokens"]
+    pi = lines_of["pi"][-1]["message"]
+    return {
+        "claude": ("claude-opus-4-8", given, used["output_tokens"], claude["total_cost_usd"]),
+        "codex": (None, codex["input_tokens"], codex["output_tokens"], None),
+        "opencode": (None, opencode["input"], opencode["output"] + opencode["reasoning"], None),
+        "pi": (pi["model"], pi["usage"]["input"], pi["usage"]["output"], pi["usage"]["cost"]["total"]),
+    }
+
+
+@pytest.mark.parametrize("name", ["claude", "codex", "opencode", "pi"])
+def test_what_command_lines_really_printed_counts_as_they_say(tmp_path: Path, name: str) -> None:
+    load(resolve([str(CAPTURES / f"{name}.jsonl")]), tmp_path / "t.duckdb")
+    with reading(tmp_path / "t.duckdb") as con:
+        [found] = con.execute(
+            "SELECT any_value(request_model), sum(input_tokens), sum(output_tokens), sum(cost_usd) FROM spans WHERE kind = 'model'"
+        ).fetchall()
+    model, given, output, cost_usd = _captured()[name]
+    assert found[:3] == (model, given, output)
+    # Of Claude Code the list price of the calls comes to what it says itself, to the last digit.
+    assert found[3] == (cost_usd if cost_usd is None else pytest.approx(cost_usd, abs=1e-9))
+
+
+@pytest.mark.parametrize(("name", "counts"), [("algorithm_generated_69", (5, 4, 3)), ("hand_crafted_29", (9, 0, 0))])
+def test_failures_of_who_and_when_count_as_they_read(tmp_path: Path, name: str, counts: tuple[int, int, int]) -> None:
+    spans, kept = read(tmp_path, (BLAME / f"{name}.json").read_text())
+    failed = [f for f in failures(spans) if f is not None]
+    assert (len(of(spans, "model", "")), len(of(spans, "tool", "")), len(failed)) == counts
+    assert [o for (o,) in of(spans, "agent", "flyball.outcome") if o] == ["failure"]
+    assert "odd_record" not in kept.kinds
+
+
+def test_events_that_pi_prints_are_its_session(tmp_path: Path) -> None:
+    usage = {"input": 5, "output": 7, "cacheRead": 100, "cacheWrite": 0, "cost": {"total": 0.25}}
+    answer = {
+        "role": "assistant",
+        "content": [{"type": "text", "text": "Done."}],
+        "model": "m",
+        "usage": usage,
+        "stopReason": "stop",
+    }
+    begun = {**answer, "timestamp": 1_741_369_902_000}
+    events = [
+        {"type": "agent_start"},
+        {"type": "message_end", "message": {"role": "user", "content": "Fix it.", "timestamp": 1_741_369_900_000}},
+        {"type": "message_start", "message": begun},
+        {"type": "message_update", "message": begun},
+        {"type": "message_end", "message": begun},
+        {"type": "turn_end", "message": begun},
+        {"type": "agent_end", "messages": [begun]},
+    ]
+    spans, kept = read(tmp_path, lines(events))
+    assert of(spans, "model", *TOKENS, "flyball.cost_usd") == [(105, 7, 0.25)]
+    other, _ = read(tmp_path, lines([*events[:1], {**events[4], "message": answer}]))
+    assert {s["traceId"] for s in spans}.isdisjoint(s["traceId"] for s in other)
+    assert kept.kinds == ["no_tool_definitions"]
+
+
+def test_sub_agents_whose_files_are_not_there_are_named(tmp_path: Path) -> None:
+    told = {"type": "progress", "sessionId": "s", "uuid": "p", "data": {"type": "agent_progress", "agentId": "a1"}}
+    answer = {
+        "id": "m",
+        "role": "assistant",
+        "model": SONNET,
+        "content": [],
+        "usage": {"input_tokens": 1, "output_tokens": 1},
+    }
+    main = {"type": "assistant", "sessionId": "s", "uuid": "u", "requestId": "r", "message": answer}
+    below = {**main, "uuid": "v", "isSidechain": True, "agentId": "a1", "message": {**answer, "id": "n"}}
+    _, kept = read(tmp_path, lines([main, told, told]))
+    assert [i.count for i in kept.issues if i.kind == "other_files"] == [1]
+    _, kept = read(tmp_path, lines([main, told, below]))
+    assert "other_files" not in kept.kinds

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from kept_sink import Kept, reading_of
 from small_exports import COLUMNS, FLAT, LANGFUSE, LOGS, RECORD, TREE
+from small_products import BRAINTRUST, LANGSMITH, MLFLOW, OPENAI_TRACES, WEAVE, ZIPKIN
 from test_readers_agents_hostile import changed
 
-from analyzer.readers import load, resolve
+from analyzer.readers import braintrust, jaeger, langsmith, load, mlflow, openai_traces, resolve, weave, zipkin
 from analyzer.readers.format import Format
 from analyzer.readers.langfuse import LANGFUSE as LANGFUSE_EXPORT
 from analyzer.readers.openinference import OPENINFERENCE
@@ -24,7 +25,17 @@ FEW_LOGS = json.loads(json.dumps(LOGS))
 _RECORDS = FEW_LOGS["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
 _RECORDS[:] = [_RECORDS[0], _RECORDS[1], _RECORDS[3]]  # one of each kind: there are thousands of places already
 
+JAEGER: dict[str, Any] = json.loads((Path(__file__).parent / "data" / "jaeger" / "helm.json").read_bytes())
+JAEGER["data"][0]["spans"] = JAEGER["data"][0]["spans"][:2]
+
 SMALL: dict[str, tuple[Format, Any]] = {
+    "braintrust": (braintrust.BRAINTRUST, BRAINTRUST[:3]),
+    "jaeger": (jaeger.JAEGER, JAEGER),
+    "langsmith": (langsmith.LANGSMITH, LANGSMITH),
+    "mlflow": (mlflow.MLFLOW, MLFLOW),
+    "openai agents": (openai_traces.OPENAI_TRACES, OPENAI_TRACES),
+    "weave": (weave.WEAVE, WEAVE[:3]),
+    "zipkin": (zipkin.ZIPKIN, ZIPKIN),
     "tree": (OPENINFERENCE, TREE),
     "flat": (OPENINFERENCE, FLAT),
     "columns": (OPENINFERENCE, COLUMNS),
@@ -78,6 +89,13 @@ def test_an_export_cut_anywhere_is_read_up_to_there_or_told(name: str) -> None:
 
 
 PLACES = {
+    "braintrust": '"Is it raining in Ulm?"',
+    "jaeger": '"1.22.1"',
+    "langsmith": '"Is it raining in Ulm?"',
+    "mlflow": '"no such city"',
+    "openai agents": '"Is it raining in Ulm?"',
+    "weave": '"Is it raining in Ulm?"',
+    "zipkin": '"gpt-4o"',
     "tree": '"Find it."',
     "flat": '"Find it."',
     "columns": '"Find it."',
@@ -116,7 +134,7 @@ def test_children_nested_without_end_are_read_as_deep_as_they_lie() -> None:
         span = {"span_id": f"s{number}", "span_attributes": {}, "child_spans": [span]}
     kept = given(OPENINFERENCE, json.dumps({"trace_id": "t", "spans": [span]}))
     assert len(kept.spans) == 201
-    assert sum(span["parentSpanId"] == "" for span in kept.spans) == 1
+    assert sum(span.get("parentSpanId", "") == "" for span in kept.spans) == 1
 
 
 def test_observations_that_are_each_others_parents_are_read() -> None:

@@ -1,4 +1,4 @@
-"""Exports of products with forms of their own, and traces out of tracing systems: what the store holds equals a count by hand or by a few lines."""
+"""Exports of products with forms of their own, and of tracing systems: the store holds what a count by hand, or by a few lines, says."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SEEN = """
     SELECT response_model, finish_reason, conversation_id, user_id, len(c.input_keys), left(m.body, 18)
     FROM spans s JOIN contents c USING (span_key) JOIN messages m ON m.message_key = c.output_keys[1] ORDER BY start_ns
 """
-TOOLS = "SELECT arguments, result, error_message FROM spans JOIN tool_texts('spans') USING (span_key)"
+TOOLS = "SELECT arguments, result, error_message FROM spans s JOIN tool_texts('spans') t USING (run_key, step) WHERE NOT s.inferred"
 SMALL: dict[str, Any] = {
     "langsmith": LANGSMITH,
     "mlflow": MLFLOW,
@@ -33,26 +33,30 @@ SMALL: dict[str, Any] = {
 }
 
 
+def answers(tmp_path: Path, value: Any, *queries: str) -> list[list[tuple[Any, ...]]]:
+    """What each query says of a database with this file in it."""
+    first = held(tmp_path, value, queries[0])
+    with reading(tmp_path / "t.duckdb") as con:
+        return [first, *(con.execute(sql).fetchall() for sql in queries[1:])]
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_a_run_is_the_same_out_of_every_product(name: str, tmp_path: Path) -> None:
     agent = {"langsmith": "LangGraph", "mlflow": "predict", "mlflow 3": "predict", "weave": "run_agent"}
-    calls = held(tmp_path, SMALL[name], CALLS)
+    calls, (first, second), tools = answers(tmp_path, SMALL[name], CALLS, SEEN, TOOLS)
     assert [c[0] for c in calls] == ["agent", "model", "tool", "model"]
     assert [c[2:5] for c in calls] == [(None, None, None), (220, 100, 20), (None, None, None), (300, 200, 5)]
     assert (calls[0][1], calls[2][1]) == (agent.get(name, "weather agent"), "weather")
     assert [c[5] == "error" for c in calls] == [False, False, True, False]
     assert [c[6] for c in calls] == [9, 2, 1, 3]
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_what_was_said_and_by_whom_comes_out_of_every_product(name: str, tmp_path: Path) -> None:
-    first, second = held(tmp_path, SMALL[name], SEEN)
-    assert (first[4], second[4]) == (2, 4)
-    assert first[2] == "t1"
+    assert (first[2], first[4], second[4]) == ("t1", 2, 4)
     assert "assistant" in first[5]
     if name != "openai agents":  # whose generations hold messages and no answers
-        assert first[:4] == ("gpt-4o-2024-08-06", "tool_calls", "t1", "u1")
-        assert second[1] == "stop"
+        assert first[0] == (None if name == "braintrust" else "gpt-4o-2024-08-06")
+        assert (*first[1:4], second[1]) == ("tool_calls", "t1", "u1", "stop")
+    ((arguments, result, error),) = tools
+    assert (json.loads(arguments), result) == ({"city": "Ulm"}, "no such city")
+    assert "no such city" in error
 
 
 @pytest.mark.parametrize("form", ["lines", "list", "answer"])
@@ -111,25 +115,13 @@ def test_costs_of_langsmith_are_those_of_its_model_calls_alone(tmp_path: Path) -
     ]
 
 
-def test_what_a_tool_got_and_gave_comes_out(tmp_path: Path) -> None:
-    for name, small in SMALL.items():
-        (tmp_path / name).mkdir()
-        ((arguments, result, error),) = held(tmp_path / name, small, TOOLS)
-        assert (json.loads(arguments), result) == ({"city": "Ulm"}, "no such city"), name
-        assert "no such city" in error, name
-
-
 def test_zipkin_is_read_whose_tags_are_texts(tmp_path: Path) -> None:
-    agent, model, tool = held(tmp_path, ZIPKIN, CALLS)
+    more = "SELECT finish_reason, dialect, error_message FROM spans WHERE kind <> 'agent' ORDER BY start_ns"
+    (agent, model, tool), others = answers(tmp_path, [ZIPKIN], CALLS, more)
     assert (agent[:2], agent[6]) == (("agent", "bot"), 9)
     assert model[2:5] == (220, None, 20)
     assert tool[5] == "error"
-    more = "SELECT finish_reason, dialect, error_message FROM spans WHERE kind <> 'agent' ORDER BY start_ns"
-    (tmp_path / "again").mkdir()
-    assert held(tmp_path / "again", [ZIPKIN], more) == [
-        ("tool_calls", "pydantic-ai", None),
-        (None, "gen_ai", "no such city"),
-    ]
+    assert others == [("tool_calls", "pydantic-ai", None), (None, "gen_ai", "no such city")]
 
 
 def jaeger_count(path: Path) -> tuple[int, int, int, int]:
@@ -179,7 +171,7 @@ REAL = {
 
 @pytest.mark.parametrize("name", REAL)
 def test_every_excerpt_is_stored_as_it_counts(name: str, tmp_path: Path) -> None:
-    loaded, refused = load(resolve([str(DATA / name)]), tmp_path / "t.duckdb")
+    _, refused = load(resolve([str(DATA / name)]), tmp_path / "t.duckdb")
     assert refused == []
     with reading(tmp_path / "t.duckdb") as con:
         found = con.execute(

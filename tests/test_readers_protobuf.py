@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import json
 import os
 import random
 from collections.abc import Callable
@@ -15,7 +16,9 @@ import pytest
 import zstandard
 from google.protobuf import json_format
 from kept_sink import Kept, document, lines, reading_of
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData as Message
+from small_exports import LOGS
 
 from analyzer.readers.otlp_protobuf import OTLP_PROTOBUF
 from instrument.otlp import TracesData
@@ -170,3 +173,36 @@ def test_a_mutated_file_is_read_or_told_and_nothing_else(tmp_path: Path, layout)
         (tmp_path / "trace").write_bytes(mutated)
         kept, reading = reading_of(tmp_path / "trace")
         assert kept.spans or kept.issues or reading.refusals
+
+
+def logs_message() -> bytes:
+    """The events that other tests have in JSON; ids of protobuf's own JSON are base64."""
+    value = json.loads(json.dumps(LOGS))
+    for record in value["resourceLogs"][0]["scopeLogs"][0]["logRecords"]:
+        for name in {"traceId", "spanId"} & record.keys():
+            record[name] = base64.b64encode(bytes.fromhex(record[name])).decode()
+    return bytes(json_format.ParseDict(value, ExportLogsServiceRequest()).SerializeToString())
+
+
+@pytest.mark.parametrize("layout", [b"".join, with_varints, with_four_bytes])
+def test_logs_of_an_agent_say_in_protobuf_what_they_say_in_json(tmp_path: Path, layout) -> None:
+    (tmp_path / "logs.json").write_text(json.dumps(LOGS))
+    (tmp_path / "logs").write_bytes(layout([logs_message()]))
+    (as_json, _), (kept, found) = reading_of(tmp_path / "logs.json"), reading_of(tmp_path / "logs")
+    assert found.refusals == []
+    times = {"startTimeUnixNano", "endTimeUnixNano", "kind", "name", "traceId", "spanId"}
+    assert [{n: s[n] for n in times & s.keys()} for s in kept.spans] == [
+        {n: s[n] for n in times & s.keys()} for s in as_json.spans
+    ]
+    assert [i.message for i in kept.issues] == [i.message for i in as_json.issues]
+    assert len(kept.spans) > 3
+
+
+def test_logs_cut_short_or_damaged_are_told(tmp_path: Path) -> None:
+    whole = logs_message()
+    (tmp_path / "logs").write_bytes(with_varints([whole, whole])[: len(whole) + 40])
+    (tmp_path / "odd").write_bytes(with_varints([whole, b"\x0a\x02\x12\x7f", whole]))
+    for name, kind in (("logs", "cut_off"), ("odd", "broken_message")):
+        kept, _ = reading_of(tmp_path / name)
+        assert [i.kind for i in kept.issues if i.error] == [kind]
+        assert kept.spans

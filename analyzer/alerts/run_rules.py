@@ -335,7 +335,8 @@ def _outlier_cases(cost: Cost) -> Iterator[Case]:
     uneven = {GROUP_COST: usual, GROUP_DEVIATION: far / cost.outlier_deviations}
     if isfinite(uneven[GROUP_DEVIATION]):
         by_deviation = usual * exp(far)
-        yield Case({RUN_COST: by_deviation * (1 + _LOG_ROUNDING), **uneven, **runs}, by_deviation)
+        beyond = by_deviation * (1 + _LOG_ROUNDING)
+        yield Case({RUN_COST: beyond, **uneven, **runs}, beyond)
         yield Case({RUN_COST: by_deviation * (1 - _LOG_ROUNDING), **uneven, **runs})
 
 

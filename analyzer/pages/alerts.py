@@ -116,7 +116,7 @@ def summary(found: Backtest, left_out: int) -> None:
                 pieces.tile(
                     "Without a finding",
                     words.count(alone),
-                    "false alarms, or sooner than any detector",
+                    "false alarms, or early ones",
                     "warning" if alone else "",
                 ),
                 pieces.tile(
@@ -218,13 +218,13 @@ def gauges(found: Sequence[Gauge]) -> None:
 
 
 def _time(label: str) -> Any:
-    return st.column_config.DatetimeColumn(label, format="YYYY-MM-DD HH:mm:ss", width=150)
+    return st.column_config.DatetimeColumn(label, format="YYYY-MM-DD HH:mm:ss", width=140)
 
 
 FIRINGS = {
-    "rule": st.column_config.TextColumn("Rule", width=250),
-    "behind": st.column_config.TextColumn("Behind it", width=150),
-    "labels": st.column_config.TextColumn("Of", width=220),
+    "rule": st.column_config.TextColumn("Rule", width=215),
+    "behind": st.column_config.TextColumn("Behind it", width=120),
+    "labels": st.column_config.TextColumn("Of", width=290),
     "value": st.column_config.TextColumn("Value", width=90),
     "since": _time("Held since (UTC)"),
     "fired": _time("Fired (UTC)"),
@@ -260,7 +260,7 @@ def row(rule: Rule) -> tuple[str, ...]:
     )
 
 
-heads = ["Alert", "Severity", "Fires while", "Reported afterwards as", "Fired", "With", "Without a finding"]
+heads = ["Alert", "Severity", "Fires while", "Reported afterwards as", "Fired", "With a finding", "Without"]
 st.html(links.table(heads, [row(rule) for rule in in_force], numbers=3))
 
 st.header("Runbook", anchor=False)

@@ -119,7 +119,7 @@ TABLE = {
     "runs": st.column_config.NumberColumn("Runs", format="localized", width=70),
     "calls": st.column_config.NumberColumn("Model calls", format="localized", width=90),
     "cost_usd": st.column_config.NumberColumn("Spend, $", format=dollars, width=90),
-    "median_run_usd": st.column_config.NumberColumn("Median run, $", format="%.4f", width=105),
+    "median_run_usd": st.column_config.NumberColumn("Median run, $", format="%.4g", width=105),
     "wasted_usd": st.column_config.NumberColumn(
         "Wasted, $", format=dollars, width=85, help="Of each run its largest finding; empty: not known"
     ),
@@ -156,7 +156,18 @@ if far.is_empty():
     st.caption("No run costs twice the median of its group (of five runs or more).")
 else:
     one: Any = st.dataframe(
-        safe(far.select("group", "run_id", "times", "cost_usd", "median", "marked"), "group", "run_id"),
+        safe(
+            far.select(
+                "group",
+                "run_id",
+                pl.col("times").round(1),
+                "cost_usd",
+                "median",
+                marked=pl.when(pl.col("marked") == "outlier").then("marked"),
+            ),
+            "group",
+            "run_id",
+        ),
         key=f"outliers {by}",
         hide_index=True,
         width="stretch",
@@ -166,7 +177,7 @@ else:
         column_config={
             "group": st.column_config.TextColumn(name),
             "run_id": st.column_config.TextColumn("Run"),
-            "times": st.column_config.NumberColumn("Times the median", format="%.1f"),
+            "times": st.column_config.NumberColumn("Times the median", format="localized"),
             "cost_usd": st.column_config.NumberColumn("Cost, $", format="%.4g"),
             "median": st.column_config.NumberColumn("Median, $", format="%.4g"),
             "marked": st.column_config.TextColumn("Finding", help="outlier: cost_outlier reports it"),

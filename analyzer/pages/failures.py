@@ -169,7 +169,7 @@ if slugs:
     left, right = st.columns(2, gap="large")
     with left:
         st.html(fleet_pieces.about(detector, row["severity"]))
-        with st.expander("When it is wrong", icon=":material/help:"):
+        with st.expander("When it is wrong"):
             st.html(fleet_pieces.sentences(detector.wrong))
         agents_hit = views.affected(shown.runs, own)
         st.html(fleet_pieces.affected(agents_hit.head(AGENTS_SHOWN), slug))

@@ -109,9 +109,7 @@ def price_sources(rows: pl.DataFrame) -> str:
         ["Source", "Models", "Calls", "Cost"],
         [
             [
-                pieces.text(row["source"])
-                if row["priced"]
-                else f"{pieces.chip('no price', 'warning')} {pieces.text(row['source'].removeprefix('unknown: '))}",
+                f'<span class="fb-source">{_source(row)}</span>',
                 pieces.text(", ".join(row["models"] or []) or words.UNKNOWN),
                 pieces.text(words.count(row["calls"])),
                 pieces.text(words.money(row["cost_usd"]) if row["priced"] else "not known"),
@@ -120,6 +118,12 @@ def price_sources(rows: pl.DataFrame) -> str:
         ],
         numbers=2,
     )
+
+
+def _source(row: dict[str, Any]) -> str:
+    if row["priced"]:
+        return pieces.text(row["source"])
+    return f"{pieces.chip('no price', 'warning')} {pieces.text(row['source'].removeprefix('unknown: '))}"
 
 
 def needs(rows: pl.DataFrame) -> str:

@@ -14,7 +14,7 @@ import duckdb
 import polars as pl
 import streamlit as st
 
-from analyzer.pages import exports, layout, opened, pieces, words
+from analyzer.pages import exports, layout, opened, pieces, visitors, words
 from analyzer.readers.formats import FORMATS
 from analyzer.views import imports
 from analyzer.views.imports import FileRead, Given
@@ -27,6 +27,15 @@ MOST_MB: Final = 500
 ISSUES_SHOWN: Final = 300
 NEW, OPEN = "new", "open"
 
+if not visitors.may_import(st.get_option("server.address"), st.context.headers, os.environ):
+    st.title("Import", anchor=False)
+    st.subheader("Import is off here", anchor=False)
+    st.caption(
+        "Others than the person at this machine can reach this app, and what one of them imports everybody would see. "
+        "Read files into its database where it runs, or start it so that visitors may:"
+    )
+    st.code(f"flyball load PATH... --db FILE\n{visitors.ALLOW}=allow flyball app --db FILE", language=None)
+    st.stop()
 asked = layout.started_on()
 holder = opened.instead()
 st.title("Import", anchor=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, Final, NoReturn
 
 import streamlit as st
 
@@ -20,11 +20,32 @@ COMPARE, POLICY, IMPORT = (FOLDER / f"{name}.py" for name in ("compare", "policy
 FAILURES, COST, TOOLS = (FOLDER / f"{name}.py" for name in ("failures", "cost", "tools"))
 
 
+# Tables are drawn on a canvas, which has no name by itself: that of the heading above it.
+_NAMES: Final = """
+export default function () {
+  const name = () => document.querySelectorAll("[data-testid=data-grid-canvas]:not([aria-label])").forEach((table) => {
+    const above = [...document.querySelectorAll("h1, h2")].filter((head) => head.compareDocumentPosition(table) & 4).pop();
+    table.setAttribute("aria-label", `Table: ${above?.innerText ?? ""}` + (table.closest("[data-opens]") ? "; Enter opens a row" : ""));
+  });
+  const watcher = new MutationObserver(name);
+  watcher.observe(document.body, { childList: true, subtree: true });
+  name();
+  return () => watcher.disconnect();
+}
+"""
+
+
 def begin() -> None:
     """Called once per run of the script, before anything is drawn."""
     st.set_page_config(page_title="Flyball", page_icon=FOLDER / "icon.svg", layout="wide")
     st.logo(FOLDER / "mark.svg", size="medium")
     st.html(FOLDER / "style.css")
+    _namer()(key="names")
+
+
+def _namer() -> Any:
+    # Registered anew on each run of the script, as Streamlit wants it.
+    return st.components.v2.component("flyball_names", js=_NAMES)
 
 
 def options() -> Options:

@@ -104,8 +104,10 @@ with left:
     st.header("Failures by mode over time", anchor=False)
     if shown.found.is_empty():
         st.caption("Nothing was found. Whether everything could be looked at stands below.")
-    elif spend.is_empty():
-        st.caption("No run says when it was, so there is nothing to show over time. What was found stands below.")
+    elif spend.is_empty() or not shown.found["start_ns"].count():
+        st.caption(
+            "Nothing that was found has a known time, so there is nothing to show over time. What was found stands below."
+        )
     else:
         over_time = failures.modes_over_time(shown.runs, shown.found)
         event: Any = st.altair_chart(
@@ -155,7 +157,7 @@ else:
     else:
         st.html(fleet_pieces.news(news.head(NEWS)))
         exports.table(news, "new-since-deploy")
-    with st.expander("Which deploys are meant", icon=":material/sell:"):
+    with st.expander("Which deploys are meant"):
         st.caption(
             "A deploy is the first run of an agent's newest `service.version`. New is what a detector found in the same "
             "agent and tool since then and never before."
@@ -188,7 +190,7 @@ with right:
     st.html(pieces.muted(f"{len(report.outcomes) - len(dim)} of {len(report.outcomes)} detectors saw everything."))
     if dim:
         few = len(dim) <= OUTCOMES_OPEN
-        with nullcontext() if few else st.expander("What the others could not see", icon=":material/visibility_off:"):
+        with nullcontext() if few else st.expander("What the others could not see"):
             st.html(pieces.outcomes(dim))
 
 if report.issues:

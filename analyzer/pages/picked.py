@@ -22,10 +22,7 @@ export default function ({ data, setStateValue, setTriggerValue }) {
   const byKeys = () => { if (!keys) { keys = true; setStateValue("typing", true); } };
   for (const [name, by] of [["keydown", true], ["pointerdown", false]])
     document.addEventListener(name, () => { typed = by; }, { capture: true, signal: heard.signal });
-  on("focusin", (event, grid) => {
-    grid.querySelector("[data-testid=data-grid-canvas]")?.setAttribute("aria-label", data.label);
-    if (typed) byKeys();
-  });
+  on("focusin", () => { if (typed) byKeys(); });
   on("click", (event, grid) => {
     const inRows = event.clientY - grid.getBoundingClientRect().top > data.head_pixels;
     setTimeout(() => { if (keys && inRows) { keys = false; setStateValue("typing", false); } }, WAIT_MS);
@@ -59,7 +56,6 @@ def row(event: Any, key: str) -> int | None:
             "table": f"st-key-{_NO_CLASS.sub('-', key)}",
             "typing": bool(known.get("typing")),
             "head_pixels": _HEAD_PIXELS,
-            "label": "Table: arrow keys move, Enter opens the row",
         },
         default={"typing": False},
         on_typing_change=_nothing,

@@ -82,7 +82,11 @@ def run_head(run: Mapping[str, Any], findings: Sequence[Finding]) -> str:
         ),
         tile("Cost", words.money(run["cost_usd"]), _priced(run)),
         tile("Wasted", words.money(run["wasted_usd"]), _of_cost(run, len(findings))),
-        tile("Duration", words.duration(run["seconds"]), "not recorded" if run["seconds"] is None else "first start to last end"),
+        tile(
+            "Duration",
+            words.duration(run["seconds"]),
+            "not recorded" if run["seconds"] is None else "first start to last end",
+        ),
         tile("Turns", words.count(run["model_calls"]), words.plural(run["spans"], "span")),
         tile("Tool calls", words.count(run["tool_calls"]), f"{run['failed_tool_calls']:,} failed"),
         tile("Peak context", words.count(run["peak_input_tokens"]), "tokens in one request"),

@@ -116,6 +116,11 @@ class Aim:
     unknown: str | None = None
     """What it names and is not here."""
 
+    @property
+    def name(self) -> str:
+        """Tells it from others of the run."""
+        return f"{self.turn} {self.position} {self.span_id} {self.finding.fingerprint if self.finding else None}"
+
 
 def aim(value: Facts, span_id: str | None, fingerprint: str | None) -> Aim:
     """The span that was asked for, else the finding, else the worst finding, else the beginning."""

@@ -27,14 +27,21 @@ _GAPS_OF_RUN: Final = 0.3
 
 def show_span(span_id: str) -> None:
     """Turns the page to a span, and its address with it."""
+    _moved()
     st.query_params.pop("finding", None)
     st.query_params["span"] = span_id
 
 
 def show_finding(fingerprint: str) -> None:
     """Turns the page to where a finding begins, and its address with it."""
+    _moved()
     st.query_params.pop("span", None)
     st.query_params["finding"] = fingerprint
+
+
+def _moved() -> None:
+    # To where the page is already, too: the reader may have gone on from there.
+    st.session_state["moves"] = st.session_state.get("moves", 0) + 1
 
 
 def pager(pages: int, default: int, key: str) -> int:
@@ -96,7 +103,7 @@ def time_line(facts: Facts, aim: Aim) -> None:
     overview = st.container()
     left, right = st.columns([3, 1], vertical_alignment="center")
     with left:
-        number = pager(pages, aim.position // SPANS_PER_PAGE + 1, f"spans {facts.key} {aim}")
+        number = pager(pages, aim.position // SPANS_PER_PAGE + 1, f"spans {facts.key} {aim.name}")
     shorten = whole.gaps.height > 0 and right.toggle(
         "Leave out gaps",
         value=whole.gap_seconds > _GAPS_OF_RUN * whole.end_seconds,
@@ -242,7 +249,7 @@ def raw_span(facts: Facts, aim: Aim) -> None:
     span_id = aim.span_id
     asked, about = st.columns([1, 4], vertical_alignment="bottom")
     step = asked.number_input(
-        "Step", 0, max(0, int(own["step"].max() or 0)), min(start, int(own["step"].max() or 0)), key=f"raw {facts.key} {aim}",  # type: ignore[arg-type]
+        "Step", 0, max(0, int(own["step"].max() or 0)), min(start, int(own["step"].max() or 0)), key=f"raw {facts.key} {aim.name}",  # type: ignore[arg-type]
         help="Number of the span in the run; the timeline and the turns show it.",
     )  # fmt: skip
     if span_id is None or step != start:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
+from zlib import crc32
 
 import duckdb
 import polars as pl
@@ -20,11 +21,18 @@ PAGE_CHARS: Final = 1_500_000
 """Of texts on one page, so that no message to the browser is larger than it can take."""
 TEXT_CHARS: Final = 12_000
 """Of one text, unless whole texts are asked for."""
-# Ours alone, without a word of a trace: brings what the address names into view. The number makes it run anew.
-_SCROLL: Final = """<script>/* %d */ setTimeout(() => {
-  const here = document.querySelector('.fb-here') || document.querySelector('.fb-aim');
-  if (here) here.scrollIntoView({block: 'center'});
-}, 400);</script>"""
+# Ours alone, without a word of a trace: brings what the address names into view. The number makes it run anew. Charts above it are drawn
+# later and push it away, so it is followed for a while, or until the reader goes elsewhere.
+_SCROLL: Final = """<script>/* %d */ {
+  const follow = new ResizeObserver(() =>
+    (document.querySelector('.fb-here') || document.querySelector('.fb-aim'))?.scrollIntoView({block: 'center'}));
+  follow.observe(document.querySelector('[data-testid=stMainBlockContainer]'));
+  const enough = new AbortController();
+  enough.signal.addEventListener('abort', () => follow.disconnect());
+  for (const name of ['wheel', 'touchmove', 'keydown', 'pointerdown'])
+    addEventListener(name, () => enough.abort(), {signal: enough.signal, passive: true});
+  setTimeout(() => enough.abort(), 5000);
+}</script>"""
 
 
 def conversed(facts: Facts, aim: Aim) -> None:
@@ -47,13 +55,14 @@ def conversed(facts: Facts, aim: Aim) -> None:
     with turning:
         pages = -(-len(found) // per_page)
         page = pager(
-            pages, conversation_folds.page_with(found, aim.turn, per_page), f"turns {per_page} {facts.key} {aim}"
+            pages, conversation_folds.page_with(found, aim.turn, per_page), f"turns {per_page} {facts.key} {aim.name}"
         )
     with data.opened(facts.shown) as con:
         for entry in found[(page - 1) * per_page : page * per_page]:
             _entry(con, facts, entry, beside, aim, whole=whole)
     if aim.span_id or aim.finding:
-        st.html(_SCROLL % (hash(aim) & 0xFFFFFF), unsafe_allow_javascript=True)
+        place = f"{aim.name} {st.session_state.get('moves', 0)}"
+        st.html(_SCROLL % crc32(place.encode("utf-8", "replace")), unsafe_allow_javascript=True)
 
 
 def _entries(facts: Facts, *, whole: bool) -> tuple[list[Entry], int]:
@@ -87,7 +96,7 @@ def _entry(
 
 def _folded(con: duckdb.DuckDBPyConnection, facts: Facts, rest: list[int], beside: turns.Beside, aim: Aim) -> None:
     start = rest.index(aim.turn) // FOLDED_PER_PAGE + 1 if aim.span_id and aim.turn in rest else 1
-    page = pager(-(-len(rest) // FOLDED_PER_PAGE), start, f"folded {facts.key} {rest[0]} {aim}")
+    page = pager(-(-len(rest) // FOLDED_PER_PAGE), start, f"folded {facts.key} {rest[0]} {aim.name}")
     part = rest[(page - 1) * FOLDED_PER_PAGE : page * FOLDED_PER_PAGE]
     _turns(con, facts, part[0], part[-1], beside, whole=False)
 

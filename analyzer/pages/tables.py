@@ -75,27 +75,27 @@ def _safe(column: str) -> pl.Expr:
 
 _CONFIG: Final = {
     "worst": st.column_config.MultiselectColumn(
-        "Worst", width=80, options=[*_SEVERITY_COLORS], color=[*_SEVERITY_COLORS.values()]
+        "Worst", width=74, options=[*_SEVERITY_COLORS], color=[*_SEVERITY_COLORS.values()]
     ),
     "agent_name": st.column_config.TextColumn("Agent", width=120),
-    "model": st.column_config.TextColumn("Model", width=130),
-    "start": st.column_config.DatetimeColumn("Started (UTC)", format="YYYY-MM-DD HH:mm", timezone="UTC", width=125),
+    "model": st.column_config.TextColumn("Model", width=120),
+    "start": st.column_config.DatetimeColumn("Started (UTC)", format="YYYY-MM-DD HH:mm", timezone="UTC", width=118),
     "outcome": st.column_config.MultiselectColumn(
-        "Outcome", width=88, options=[*_OUTCOME_COLORS], color=[*_OUTCOME_COLORS.values()]
+        "Outcome", width=82, options=[*_OUTCOME_COLORS], color=[*_OUTCOME_COLORS.values()]
     ),
     "stop_reason": st.column_config.TextColumn(
-        "Stop reason", width=105, help="Why a guarded run ended; completed: the model gave its answer"
+        "Stop reason", width=96, help="Why a guarded run ended; completed: the model gave its answer"
     ),
-    "detectors": st.column_config.ListColumn("Findings", width=165),
-    "cost_usd": st.column_config.NumberColumn("Cost, $", format="%.4f", width=72),
-    "wasted_usd": st.column_config.NumberColumn("Wasted, $", format="%.4f", width=80),
-    "seconds": st.column_config.NumberColumn("Duration, s", format="%.1f", width=88),
-    "model_calls": st.column_config.NumberColumn("Turns", format="localized", width=58),
-    "tool_calls": st.column_config.NumberColumn("Calls", format="localized", width=58, help="Tool calls"),
+    "detectors": st.column_config.ListColumn("Findings", width=150),
+    "cost_usd": st.column_config.NumberColumn("Cost, $", format="%.4f", width=66),
+    "wasted_usd": st.column_config.NumberColumn("Wasted, $", format="%.4f", width=72),
+    "seconds": st.column_config.NumberColumn("Took, s", format="%.1f", width=62),
+    "model_calls": st.column_config.NumberColumn("Turns", format="localized", width=54),
+    "tool_calls": st.column_config.NumberColumn("Calls", format="localized", width=52, help="Tool calls"),
     "failed_tool_calls": st.column_config.NumberColumn(
-        "Failed", format="localized", width=58, help="Failed tool calls"
+        "Failed", format="localized", width=54, help="Failed tool calls"
     ),
     "peak_input_tokens": st.column_config.NumberColumn(
-        "Context", format="localized", width=78, help="Most tokens sent to the model in one request"
+        "Context", format="localized", width=70, help="Most tokens sent to the model in one request"
     ),
 }

@@ -161,7 +161,7 @@ if failures.is_empty():
 else:
     st.html(fleet_pieces.tool_failures(failures.head(KINDS_SHOWN)))
     exports.table(failures, "tool-failures")
-    with st.expander("The newest failed calls", icon=":material/list:"):
+    with st.expander("The newest failed calls"):
         calls = data.asked(shown, views.failed_calls, tool)
         opened: Any = st.dataframe(
             safe(views.newest(calls), "agent_name", "failure", "said"),

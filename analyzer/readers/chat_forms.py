@@ -118,7 +118,7 @@ def when_ns(found: dict[str, Any]) -> int | None:
 
 def _bare(found: dict[str, Any]) -> dict[str, Any]:
     """The message itself, where it is wrapped."""
-    if isinstance(found.get("data"), dict) and found.get("type") in _LANGCHAIN:
+    if isinstance(found.get("data"), dict) and text(found.get("type")) in _LANGCHAIN:
         return {"type": found["type"], **found["data"]}
     if isinstance(found.get("kwargs"), dict) and isinstance(found.get("id"), list):
         kind = found["id"][-1] if found["id"] else None

@@ -38,7 +38,7 @@ _TALKS: Final = frozenset(
         ("role", "content"),
         ("role", "parts"),
         ("type", "content", "additional_kwargs"),
-        ("type", "data.content"),
+        ("type", "data.content", "data.type"),
         ("lc", "kwargs.content"),
         ("from", "value"),
     )

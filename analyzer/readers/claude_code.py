@@ -34,6 +34,7 @@ INFERRED: Final = {
     "no_usage": "answers have no token counts",
     "repeated_calls": "model calls were copied from the session that this one resumed or was forked from, and were not counted again",
     "unrecorded_calls": "compactions were written by a model, and what those calls used is not in the file",
+    "other_files": "sub-agents have files of their own (`<session>/subagents/agent-*.jsonl`): their calls count when those are read too",
     "other_records": "lines about the session itself, which no model reads, were passed over",
 }
 
@@ -67,6 +68,8 @@ class Log:
         """The thread of each record by its uuid: a sub-agent's records may be told from another's by their ancestry alone."""
         self.made: Counter[str] = Counter()
         self.odd: list[int | None] = []
+        self._mentioned: set[tuple[str, str | None]] = set()
+        """Sub-agents of which the main thread tells, whose records may be elsewhere."""
         self.ended: dict[str, dict[str, Any]] = {}
         """What the agent span of a session says beside, as known at its end."""
 
@@ -79,9 +82,11 @@ class Log:
             if not compacted and not isinstance(message, dict):
                 self.odd.append(line)
                 return
-            self._thread(self._place(record)).take(record, "compaction" if compacted else str(role))
+            place = self._place(record)
+            self._mention(place, mapping(record.get("toolUseResult")))
+            self._thread(place).take(record, "compaction" if compacted else str(role))
         elif isinstance(kind, str):
-            self._place(record)
+            self._mention(self._place(record), mapping(record.get("data")))
             self.made["other_records"] += 1
         else:
             self.odd.append(line)
@@ -91,6 +96,11 @@ class Log:
         for (session, agent), thread in self._threads.items():
             thread.end(self.ended.get(session, {}) if agent is None else {})
             self.made += thread.made
+        self.made["other_files"] = len(self._mentioned - self._threads.keys())
+
+    def _mention(self, place: tuple[str, str | None], told: dict[str, Any]) -> None:
+        if (agent := text(told.get("agentId"))) is not None:
+            self._mentioned.add((place[0], agent))
 
     def main(self, session: str) -> Run:
         """The run of the main thread of a session, all that it was told so far in it."""

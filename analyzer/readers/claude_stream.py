@@ -69,12 +69,15 @@ class _Output:
         """Usage by session, model and id of the answer: the last line of an answer counts."""
         self._results: dict[str, dict[str, Any]] = {}
         """The last result of each session: it counts everything before it too."""
+        self._session = ""
+        """The last one named: versions differ in which lines name it."""
         self._answers = 0
         self._heard = False
 
     def take(self, record: dict[str, Any], line: int | None) -> None:
         """Tells or keeps one line."""
-        session, kind = text(record.get("session_id")) or "", record.get("type")
+        session, kind = text(record.get("session_id")) or self._session, record.get("type")
+        self._session = session
         if kind == "result":
             self._results[session] = record
         elif kind == "system" and record.get("subtype") == "init":
@@ -145,7 +148,7 @@ class _Output:
                 semconv.PROVIDER: "anthropic" if (model or "").startswith("claude") else None,
                 semconv.REQUEST_MODEL: model,
                 **usage_of(rest),
-                **({} if model in answered else reported(cost_usd)),
+                **({} if any(before.values()) else reported(cost_usd)),
             }
             run.answer(said("assistant"), facts)
         return told

@@ -22,6 +22,7 @@ from analyzer.readers.jaeger import JAEGER
 from analyzer.readers.js_spans import JS_SPANS
 from analyzer.readers.langfuse import LANGFUSE
 from analyzer.readers.langsmith import LANGSMITH
+from analyzer.readers.logs_protobuf import LOGS_PROTOBUF
 from analyzer.readers.mini_swe_agent import MINI_SWE_AGENT
 from analyzer.readers.mlflow import MLFLOW
 from analyzer.readers.openai_traces import OPENAI_TRACES
@@ -44,6 +45,7 @@ from analyzer.readers.zipkin import ZIPKIN
 
 FORMATS: Final[tuple[Format, ...]] = (
     OTLP_PROTOBUF,
+    LOGS_PROTOBUF,
     WRAPPED_OTLP,
     OTLP_JSON,
     JAEGER,

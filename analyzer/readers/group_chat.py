@@ -124,7 +124,7 @@ class _Chat:
         return self._made
 
     def _autogen(self, message: dict[str, Any]) -> None:
-        agent, kind, at = text(message.get("source")) or "agent", message.get("type"), when_ns(message)
+        agent, kind, at = text(message.get("source")) or "agent", text(message.get("type")), when_ns(message)
         parts = [mapping(p) for p in listing(message.get("content"))]
         if kind == "ToolCallRequestEvent":
             calls = [asked(text(p.get("id")), text(p.get("name")), decoded(p.get("arguments"))) for p in parts]

@@ -75,23 +75,24 @@ def _runs(value: Any) -> Iterator[_Run]:
         if isinstance(here, list):
             left.extend((v, parent, trace) for v in reversed(here))
         elif isinstance(here, dict) and ("run_type" in here or "dotted_order" in here):
+            # Runs that stand alone say which trace they are of; those in a tree need not.
+            trace = text(here.get("trace_id")) or trace
+            parent = text(here.get("parent_run_id")) or parent
+            yield {**here, "trace_id": trace, "parent_run_id": parent, "child_runs": None}
             own = _id(here)
-            trace = text(here.get("trace_id")) or trace or own
-            yield {
-                **here,
-                "trace_id": trace,
-                "parent_run_id": text(here.get("parent_run_id")) or parent,
-                "child_runs": None,
-            }
-            left.append((here.get("child_runs"), own, trace))
+            left.append((here.get("child_runs"), own, trace or own))
         elif isinstance(here, dict):
             left.extend((here.get(place), parent, trace) for place in reversed(_PLACES))
 
 
 def _id(found: _Run) -> str | None:
     """The id of a run; a `dotted_order` ends in it."""
-    order = (text(found.get("dotted_order")) or "").rpartition(".")[2]
-    return text(found.get("id")) or text(found.get("run_id")) or order.partition("Z")[2] or None
+    return text(found.get("id")) or text(found.get("run_id")) or _ordered(found, -1)
+
+
+def _ordered(found: _Run, place: int) -> str | None:
+    """An id out of a `dotted_order`, which has the time and the id of each run from the outermost (0) to this one (-1)."""
+    return (text(found.get("dotted_order")) or "").split(".")[place].partition("Z")[2] or None
 
 
 def _exported(name: str, found: _Run, runs: dict[str, _Run], made: Counter[str]) -> Exported:
@@ -116,7 +117,7 @@ def _exported(name: str, found: _Run, runs: dict[str, _Run], made: Counter[str])
     error = text(found.get("error"))
     failed = error is not None or found.get("status") == "error"
     return Exported(
-        text(found.get("trace_id")) or name,
+        text(found.get("trace_id")) or _ordered(found, 0) or name,
         name,
         called or "",
         facts | _common(metadata, found, start),

@@ -16,7 +16,7 @@ from analyzer.readers.agent_runs import odd_record, report, reported
 from analyzer.readers.exported import Exported, exception_events, put
 from analyzer.readers.format import Format
 from analyzer.readers.lines import values
-from analyzer.readers.loose import amount, count, mapping, text
+from analyzer.readers.loose import amount, count, listing, mapping, text
 from analyzer.readers.openai_messages import decoded
 from analyzer.readers.recorded_calls import around, model_call, tool_call
 from analyzer.readers.sink import Sink
@@ -103,7 +103,7 @@ def _exported(found: _Span, info: dict[str, Any], made: Counter[str]) -> Exporte
         end_ns=_time_ns(found.get("end_time_unix_nano", found.get("end_time"))),
         error=(text(found.get("status_message")) or text(status.get("message")) or "") if failed else None,
         scope="mlflow",
-        events=exception_events([{**e, "timestamp": _seconds(e)} for e in map(mapping, found.get("events") or [])]),
+        events=exception_events([{**e, "timestamp": _seconds(e)} for e in map(mapping, listing(found.get("events")))]),
     )
 
 

@@ -73,10 +73,15 @@ def _read(stream: Stream, sink: Sink) -> None:
         for values, record in log_records(document, made):
             reader.take(values, record)
     reader.end()
+    state(stream.source, sink, made)
+
+
+def state(source: str, sink: Sink, made: Counter[str]) -> None:
+    """Issues for what was left out or worked out."""
     if made["odd"] or not made["calls"] + made["prompts"]:
         message = "log records are no events of an agent that flyball knows, and were left out"
-        sink.add_issue(odd_record(stream.source, message, made["odd"] or 1))
-    report(sink, stream.source, _INFERRED, made)
+        sink.add_issue(odd_record(source, message, made["odd"] or 1))
+    report(sink, source, _INFERRED, made)
 
 
 _INFERRED: Final = {

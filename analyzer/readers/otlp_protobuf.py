@@ -59,12 +59,12 @@ def _begins_request(data: bytes, at: int, size: int | None = None) -> bool:
     return fits and data[start : start + 1] != b"" and data[start] in _INSIDE and first - start + deeper <= inner
 
 
-def _layout(head: bytes) -> str | None:
-    """How the file is laid out; None where it is no OTLP in protobuf."""
+def layout(head: bytes, mark: re.Pattern[bytes] = _SPAN) -> str | None:
+    """How the file is laid out: bare, varint or four bytes; None where it is no OTLP in protobuf, or has no `mark` in its first bytes."""
     size = int.from_bytes(head[:_LENGTH_BYTES], "big")
     if head[_LENGTH_BYTES : 2 * _LENGTH_BYTES] == _ZSTD and 0 < size <= LIMIT:
         return "four bytes"
-    if _SPAN.search(head) is None:
+    if mark.search(head) is None:
         return None
     if _begins_request(head, 0):
         return "bare"
@@ -79,11 +79,10 @@ def _layout(head: bytes) -> str | None:
 
 def _read(stream: Stream, sink: Sink) -> None:
     messages, broken, first = Messages(), 0, ""
-    cursor, layout = Cursor(stream.pieces), _layout(stream.head)
-    frames = _fields(cursor, stream.source, sink) if layout == "bare" else _frames(cursor, layout, stream.source, sink)
-    for frame in frames:
+    found = layout(stream.head)
+    for frame in frames(stream, found, sink):
         try:
-            _take(frame, bare=layout == "bare", messages=messages, source=stream.source, sink=sink)
+            _take(frame, bare=found == "bare", messages=messages, source=stream.source, sink=sink)
         except ValueError as problem:
             broken, first = broken + 1, first or str(problem)
     if broken:
@@ -94,19 +93,32 @@ def _read(stream: Stream, sink: Sink) -> None:
         )
 
 
+def frames(stream: Stream, found: str | None, sink: Sink) -> Iterator[bytes]:
+    """The messages of a file laid out as `found`, compressed ones as they are; of a bare message its fields (`ResourceSpans` and the like).
+
+    What is damaged or cut off becomes an issue.
+    """
+    cursor = Cursor(stream.pieces)
+    return _fields(cursor, stream.source, sink) if found == "bare" else _frames(cursor, found, stream.source, sink)
+
+
 def _take(frame: bytes, *, bare: bool, messages: Messages, source: str, sink: Sink) -> None:
     """One message into the sink. Raises ValueError where it is none."""
     if bare:
         sink.add(TracesData([messages.resource_spans(frame)]), source)
         return
-    undo = decompressor(frame[:16])
-    if undo is not None:
-        frame = b"".join(_limited(undo(iter([frame]), source, sink)))
+    frame = uncompressed(frame, source, sink)
     if frame[:1] == b"{":
         sink.add_lines(frame.replace(b"\n", b" ") + b"\n", source)
         return
     for field in _fields(Cursor(iter([frame])), source, sink):
         sink.add(TracesData([messages.resource_spans(field)]), source)
+
+
+def uncompressed(frame: bytes, source: str, sink: Sink) -> bytes:
+    """A message without compression. Raises ValueError where it is too long."""
+    undo = decompressor(frame[:16])
+    return frame if undo is None else b"".join(_limited(undo(iter([frame]), source, sink)))
 
 
 def _limited(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -118,9 +130,9 @@ def _limited(pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield piece
 
 
-def _frames(cursor: Cursor, layout: str | None, source: str, sink: Sink) -> Iterator[bytes]:
+def _frames(cursor: Cursor, found: str | None, source: str, sink: Sink) -> Iterator[bytes]:
     """Messages with their lengths before them."""
-    next_size = _next_varint if layout == "varint" else _next_four_bytes
+    next_size = _next_varint if found == "varint" else _next_four_bytes
     try:
         while (size := next_size(cursor)) is not None:
             frame = _part(cursor, size, source, sink)
@@ -191,7 +203,7 @@ def _issue(source: str, kind: str, message: str, count: int = 1) -> Issue:
 
 OTLP_PROTOBUF: Final = Format(
     "OTLP protobuf",
-    lambda head: _layout(head) is not None,
+    lambda head: layout(head) is not None,
     _read,
     binary=True,
     about=(

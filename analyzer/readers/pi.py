@@ -31,11 +31,17 @@ from analyzer.readers.streams import Stream
 from instrument import semconv
 
 _SESSION: Final = re.compile(rb'"type"\s*:\s*"session"')
-_ENTRY: Final = re.compile(rb'"type"\s*:\s*"message"')
+_ENTRY: Final = re.compile(rb'"type"\s*:\s*"message(?:_start|_update|_end)?"')
 _MESSAGE: Final = re.compile(rb'"(?:cacheRead|toolCallId|stopReason)"\s*:')
 _ALONE: Final = re.compile(rb'\s*\{\s*"role"\s*:\s*"assistant"')
 _ASIDE: Final = frozenset(("model_change", "thinking_level_change", "label", "custom", "session_info", "leaf"))
 """Entries about the session that no model reads."""
+_PRINTED: Final = frozenset(
+    ("agent_start", "agent_end", "turn_start", "turn_end", "message_start", "message_update", "tool_execution_start", "queue_update",
+     "tool_execution_update", "tool_execution_end", "auto_compaction_start", "compaction_start", "auto_retry_start", "auto_retry_end",
+     "agent_settled", "session_info_changed", "thinking_level_changed", "extension_error")
+)  # fmt: skip
+"""Events of `pi --mode json` that say what others say in full."""
 _FINISHED: Final = frozenset(("stop", "length", "toolUse"))
 
 
@@ -50,6 +56,8 @@ def _read(stream: Stream, sink: Sink) -> None:
     session: Session | None = None
     made: Counter[str] = Counter()
     for line, entry in records(stream, sink):
+        if session is None and text(entry.get("type")) in _PRINTED:
+            continue  # before the first message nothing says which session it is
         if session is None or entry.get("type") == "session":
             made += session.end() if session else Counter()
             name = text(entry.get("id"))
@@ -100,14 +108,20 @@ class Session:
         at = moment_ns(entry.get("timestamp"))
         if kind == "message" or (kind is None and "role" in entry):
             return self._message(key, mapping(entry.get("message")) if kind else entry, at)
+        if kind == "message_end":
+            message = mapping(entry.get("message"))
+            answer = message.get("role") == "assistant"  # of which the time is that of its beginning
+            return self._message(key, message, None if answer else moment_ns(message.get("timestamp")))
         if kind == "compaction":
             self._compaction(key, entry, at)
+        elif kind in ("auto_compaction_end", "compaction_end"):
+            self._compaction(key, mapping(entry.get("result")), at)
         elif kind == "branch_summary":
             self._say(key, said("user", words(text(entry.get("summary")) or "")))
         elif kind == "custom_message":
             self._say(key, said("user", *_parts(entry.get("content"))))
         else:
-            return text(kind) in _ASIDE
+            return text(kind) in _ASIDE or text(kind) in _PRINTED
         return True
 
     def end(self) -> Counter[str]:
@@ -269,8 +283,8 @@ PI: Final = Format(
     _sniff,
     _read,
     about=(
-        "Sessions of the coding agent [pi](https://github.com/badlogic/pi-mono), JSON Lines, versions 1 to 3. Recognised by the"
-        " header, which has a `type` of `session`."
+        "Sessions of the coding agent [pi](https://github.com/badlogic/pi-mono), JSON Lines, versions 1 to 3, and what `pi --mode json` "
+        "prints. Recognised by the header, which has a `type` of `session`, or by messages with counters such as `cacheRead`."
     ),
     sees=(
         "Model calls with messages, usage, cache and the cost that pi worked out, which is taken as it is; tool calls and "

@@ -23,7 +23,17 @@ def names(**more: Any) -> alt.Axis:
 
 def whole_numbers(most: int) -> alt.Axis:
     """An axis of counts up to `most`."""
-    return alt.Axis(format="~s" if most >= 1_000 else "d", tickMinStep=1, tickCount=min(6, max(1, most)))
+    return (
+        amounts(tickMinStep=1, tickCount=min(6, max(1, most)))
+        if most >= 10_000
+        else alt.Axis(format=",d", tickMinStep=1, tickCount=min(6, max(1, most)))
+    )
+
+
+def amounts(**more: Any) -> alt.Axis:
+    """An axis of large numbers: 0, 50k, 1.2M."""
+    # By itself nothing would be `0k`.
+    return alt.Axis(format="~s", labelExpr="datum.value === 0 ? '0' : datum.label", **more)
 
 
 def money() -> alt.Axis:

@@ -117,10 +117,13 @@ def stops_by_guard(frame: pl.DataFrame) -> alt.Chart:
             x=alt.X("runs:Q", title="runs stopped", axis=axes.whole_numbers(int(axes.largest(frame, "runs")))),
             y=alt.Y("guard:N", title=None, sort="-x", axis=names, scale=alt.Scale(paddingInner=0.3)),
             yOffset=alt.YOffset("policy:N", sort=policies),
-            color=axes.colored("policy", colors),
+            color=axes.colored("policy", colors, axes.LEGEND if len(policies) > 1 else None),
             tooltip=[alt.Tooltip("guard:N"), alt.Tooltip("policy:N"), alt.Tooltip("runs:Q", format=",")],
         )
-        .properties(height=guards * (12 + 16 * len(policies)) + 110, description="Runs stopped by guard")
+        .properties(
+            height=guards * (10 + 16 * len(policies)) + (135 if len(policies) > 1 else 80),
+            description="Runs stopped by guard",
+        )
     )
     return chart
 
@@ -183,7 +186,7 @@ def gauge(samples: pl.DataFrame, lines: pl.DataFrame, title: str) -> alt.LayerCh
         .mark_line(strokeWidth=1.5, point=alt.OverlayMarkDef(size=10, filled=True))
         .encode(
             x=alt.X("at:T", title="time, UTC", axis=axis, scale=alt.Scale(type="utc")),
-            y=alt.Y("value:Q", title=title, axis=alt.Axis(tickCount=4, format="~s"), scale=alt.Scale(zero=True)),
+            y=alt.Y("value:Q", title=title, axis=axes.amounts(tickCount=4), scale=alt.Scale(zero=True)),
             color=axes.colored("series", colors, legend),
             detail="block:N",
             tooltip=[alt.Tooltip("at:T", title="time (UTC)", format="%Y-%m-%d %H:%M"), alt.Tooltip("series:N", title="of"),

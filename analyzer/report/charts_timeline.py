@@ -98,7 +98,7 @@ def overview(density: pl.DataFrame, window: tuple[float, float], gaps: pl.DataFr
         .mark_bar(binSpacing=0.5)
         .encode(
             x=x, x2="end_seconds:Q", color=axes.colored("kind", KIND_COLORS, legend=None), tooltip=tooltip,
-            y=alt.Y("spans:Q", title="spans", axis=alt.Axis(tickCount=3, format="~s", tickMinStep=1)),
+            y=alt.Y("spans:Q", title="spans", axis=axes.amounts(tickCount=3, tickMinStep=1)),
         )
     )  # fmt: skip
     part = pl.DataFrame({"start_seconds": [window[0]], "end_seconds": [window[1]]}).with_columns(times)

@@ -34,7 +34,7 @@ def composition(
     most = window_tokens if window_tokens and unit == "tokens" and peak >= _WINDOW_SHOWN_FROM * window_tokens else 0
     top = max(peak, most) * headroom(bands)
     areas = turn_bars(parts.with_columns(pl.col("amount").round(1)), parts, spacing=0).encode(
-        y=alt.Y("amount:Q", title=f"{unit} sent", axis=alt.Axis(format="~s", tickCount=5), scale=up_to(top)),
+        y=alt.Y("amount:Q", title=f"{unit} sent", axis=axes.amounts(tickCount=5), scale=up_to(top)),
         color=axes.colored("part", colors, legend=_PARTS_LEGEND),
         order=alt.Order("rank:Q"),
         tooltip=[
@@ -105,7 +105,12 @@ def costs(frame: pl.DataFrame, bands: pl.DataFrame) -> alt.LayerChart:
     right = alt.Axis(format="$,.3~f", tickCount=5, orient="right", grid=False)
     line = (
         alt.Chart(priced.with_columns(at=(pl.col("turn") + pl.col("last_turn")) / 2))
-        .mark_line(color=TEXT_COLOR, strokeWidth=1.5, interpolate="linear", point=priced.height == 1)
+        .mark_line(
+            color=TEXT_COLOR,
+            strokeWidth=1.5,
+            interpolate="linear",
+            point={"color": TEXT_COLOR} if priced.height == 1 else False,
+        )
         .encode(x="at:Q", y=alt.Y("so_far_usd:Q", title="US dollars so far", axis=right, scale=up_to(total)))
     )
     both: alt.LayerChart = alt.layer(

@@ -27,7 +27,10 @@ def batch(body: bytes) -> Batch:
     spans = 0
     for resource in line.resourceSpans:
         for scope in resource.scopeSpans:
-            if resource_and_scope(resource.resource, scope.scope) == (None, None):  # not decoded yet, and perhaps not to be
+            if resource_and_scope(resource.resource, scope.scope) == (
+                None,
+                None,
+            ):  # not decoded yet, and perhaps not to be
                 return _carefully(body)
             spans += len(scope.spans)
             for span in scope.spans:

@@ -6,8 +6,6 @@ ended when nothing has come for some minutes or the server stops. If the server 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,10 +14,8 @@ from typing import Any, Final
 
 import msgspec
 import orjson
-from google.protobuf import json_format
-from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
+from analyzer.readers import logs_protobuf
 from analyzer.readers.otlp_logs import EventReader, log_records
 from analyzer.serve.answers import JSON
 from analyzer.serve.batch import Batch, Malformed
@@ -104,23 +100,9 @@ def _document(body: bytes, media: str) -> Any:
             raise Malformed("the body is no export request of logs: it must be an object")
         return document
     try:
-        request = ExportLogsServiceRequest.FromString(body)
-    except DecodeError as e:
+        return logs_protobuf.document(body)
+    except ValueError as e:
         raise Malformed(f"the body is no export request of logs: {e}") from None
-    document = json_format.MessageToDict(request)
-    for resource in document.get("resourceLogs", ()):
-        for scope in resource.get("scopeLogs", ()):
-            for record in scope.get("logRecords", ()):
-                record |= {name: _hex(record[name]) for name in ("traceId", "spanId") if name in record}
-    return document
-
-
-def _hex(encoded: str) -> str:
-    """An id as OTLP/JSON spells it; protobuf's own JSON has base64."""
-    try:
-        return base64.b64decode(encoded).hex()
-    except binascii.Error:
-        return encoded
 
 
 def _without_nulls(value: Any) -> Any:

@@ -145,18 +145,21 @@ def _made() -> Iterator[Seed]:
     from small_agent_logs import SMALL
     from small_agent_logs_more import MORE, more_as_text
     from small_exports import COLUMNS, FLAT, LANGFUSE, LOGS, RECORD, TREE
+    from small_products import BRAINTRUST, LANGSMITH, MLFLOW, OPENAI_TRACES, WEAVE, ZIPKIN, mlflow_3
     from test_readers_parquet import OURS, parquet
-    from test_readers_protobuf import FULL, message, with_four_bytes, with_varints
+    from test_readers_protobuf import FULL, logs_message, message, with_four_bytes, with_varints
 
     for text in (*SMALL.values(), *map(more_as_text, MORE)):
         yield _of_text(text.encode())
-    for value in (COLUMNS, FLAT, LANGFUSE, LOGS, RECORD, TREE):
+    products = (BRAINTRUST, LANGSMITH, MLFLOW, OPENAI_TRACES, WEAVE, ZIPKIN, mlflow_3())
+    for value in (COLUMNS, FLAT, LANGFUSE, LOGS, RECORD, TREE, *products):
         yield _of_text(json.dumps(value).encode())
     spans = [FULL, {**FULL, "spanId": "00f067aa0ba902b0", "parentSpanId": ""}]
     document = {"resourceSpans": [{"scopeSpans": [{"scope": {"name": "test"}, "spans": spans}]}]}
     yield _of_text(orjson.dumps(document))
     for layout in (b"".join, with_varints, with_four_bytes):
         yield Seed("OTLP protobuf", layout([message(document), message(document)]))
+        yield Seed("log events of a coding agent, in protobuf", layout([logs_message()]))
     yield _of_text(orjson.dumps([_PYTHON_SPAN, {**_PYTHON_SPAN, "parent_id": _PYTHON_SPAN["context"]["span_id"]}]))
     yield Seed("container", parquet([OURS, {**OURS, "span_id": "1" * 16}]))
     yield _of_text(orjson.dumps({**OURS, "events": "[]"}))

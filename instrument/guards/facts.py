@@ -56,6 +56,8 @@ class Call:
     """There were arguments, and every value in them is empty: null, "", [], {}."""
     at_seconds: float = 0.0
     """When it was asked, on a clock that only moves forward; differences alone mean anything."""
+    writes: bool = False
+    """As `instrument.effects.writes` judges it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class Outcome:
     """`unknown_tool`, `invalid_arguments` or `blocked`."""
     at_seconds: float | None = None
     """When it ended, on the clock of `Call.at_seconds`; None: as if it had ended when it was asked."""
+    words_key: int | None = None
+    """Of a call that writes: key of the result's words (`sameness.loose_result_key`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,10 @@ class _Stretch:
     place: int
     """Where it begins in the sequence of calls."""
     turns: Turns = field(default_factory=Turns)
+    letters: int | None = None
+    """Of a text written again and again: the first result to the letter, where `result` is its words."""
+    varied: bool = False
+    """Not all results were the same to the letter."""
 
     def goes_on(self, turn: int, happened: int, gap_turns: int) -> bool:
         """Whether asking in `turn` is still the same loop."""
@@ -38,55 +42,78 @@ class RepeatedCall:
     def __init__(self, params: Loops, story: Story, cycle: CallCycle, *, enforced: bool) -> None:
         self._params, self._story, self._cycle, self._enforced = params, story, cycle, enforced
         self._stretches: dict[int, _Stretch] = {}
+        self._written: dict[int, _Stretch] = {}
 
     def asked(self, call: Call) -> Intervention | None:
         """Refuses a call that the model was told about, unless it last ran long ago: its answer may be another by now."""
-        stretch = None if call.call_key is None else self._stretches.get(call.call_key)
+        if call.call_key is None:
+            return None
+        return self._refused(call, self._stretches.get(call.call_key)) or self._refused(
+            call, self._written.get(call.call_key)
+        )
+
+    def _refused(self, call: Call, stretch: _Stretch | None) -> Intervention | None:
         if stretch is None or not stretch.turns.refuses(call.turn) or self._story.changing(call):
             return None
         if not stretch.goes_on(call.turn, self._story.happened(call), self._params.same_call_gap_turns):
             return None
-        if self._story.idle_seconds(call) >= self._params.poll_seconds:
+        if not stretch.varied and self._story.idle_seconds(call) >= self._params.poll_seconds:
             return None
-        action, count = stretch.turns.refusal(call.turn, self._params.same_call_error_repeats, enforced=self._enforced)
+        stop_at = self._params.same_call_error_repeats * (2 if stretch.varied else 1)
+        action, count = stretch.turns.refusal(call.turn, stop_at, enforced=self._enforced)
         reason = (
             f"{quoted(call.tool)} was refused: the same call was asked for in {plural(count, 'turn')} "
-            "and gave the same result each time it ran."
+            f"and gave {_result(stretch)} each time it ran."
         )
-        return self._said(call, action, count, reason)
+        return self._said(call, action, count, reason, stretch)
 
     def ran(self, call: Call, outcome: Outcome) -> Intervention | None:
         """To be told after `CallCycle` was."""
         if not _counts(call, outcome) or call.effect is Effect.WAITS:
             return None
-        assert call.call_key is not None
         assert outcome.result_key is not None
         params = self._params
-        stretch = self._stretch_of(call, call.call_key, outcome.result_key)
+        stretch = self._stretch_of(call, outcome.result_key, self._stretches)
+        act = self._goes_on(call, stretch, params.same_call_repeats, params.same_call_error_repeats)
+        if outcome.words_key is None:
+            return act
+        # Answered by the length of the file or the id of the message, which are new each time and no news.
+        written = self._stretch_of(call, outcome.words_key, self._written)
+        written.letters = written.letters or outcome.result_key
+        written.varied |= written.letters != outcome.result_key
+        often = params.same_call_error_repeats
+        anew = self._goes_on(call, written, often, 2 * often)
+        return act or anew
+
+    def _goes_on(self, call: Call, stretch: _Stretch, nudge_at: int, stop_at: int) -> Intervention | None:
         stretch.turns.add(call.turn)
-        if stretch.turns.count < params.same_call_repeats or self._cycle.covers(stretch.place):
+        if stretch.turns.count < nudge_at or self._cycle.covers(stretch.place):
             return None
-        action = stretch.turns.rung(call.turn, params.same_call_repeats, params.same_call_error_repeats)
+        if stretch.letters is not None and not stretch.varied:
+            return None
+        action = stretch.turns.rung(call.turn, nudge_at, stop_at)
         if action is None:
             return None
         count = stretch.turns.count
         reason = (
             f"{quoted(call.tool)} was called with the same arguments in {plural(count, 'turn')} "
-            "and gave the same result each time."
+            f"and gave {_result(stretch)} each time."
         )
-        return self._said(call, action, count, reason)
+        return self._said(call, action, count, reason, stretch)
 
-    def _stretch_of(self, call: Call, key: int, result: int) -> _Stretch:
+    def _stretch_of(self, call: Call, result: int, known: dict[int, _Stretch]) -> _Stretch:
         """The stretch that `call` belongs to, perhaps as its first."""
-        happened, stretch = self._story.happened(call), self._stretches.get(key)
+        assert call.call_key is not None
+        happened, stretch = self._story.happened(call), known.get(call.call_key)
         gap_turns = self._params.same_call_gap_turns
         if stretch is not None and stretch.result == result and stretch.goes_on(call.turn, happened, gap_turns):
             return stretch
-        stretch = self._stretches[key] = _Stretch(result, happened, self._cycle.places - 1)
+        stretch = known[call.call_key] = _Stretch(result, happened, self._cycle.places - 1)
         return stretch
 
-    def _said(self, call: Call, action: Action, count: int, reason: str) -> Intervention:
-        name = "same_call_error_repeats" if action is Action.STOP else "same_call_repeats"
+    def _said(self, call: Call, action: Action, count: int, reason: str, stretch: _Stretch) -> Intervention:
+        late = action is Action.STOP or stretch.varied
+        name = "same_call_error_repeats" if late else "same_call_repeats"
         return about(
             call,
             "repeated_call",
@@ -183,6 +210,10 @@ class NearRepeat:
             value=count,
             advice=f"{reason} Other words will not change that. Use what you know, try something else, or answer.",
         )
+
+
+def _result(stretch: _Stretch) -> str:
+    return "a result of the same words" if stretch.varied else "the same result"
 
 
 def _counts(call: Call, outcome: Outcome) -> bool:

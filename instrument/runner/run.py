@@ -20,7 +20,7 @@ from instrument.call import Call as Recorded
 from instrument.call import Spec
 from instrument.capture import as_json
 from instrument.context import current_run
-from instrument.effects import effect_of
+from instrument.effects import effect_of, writes
 from instrument.guards.facts import Action, Answer, Call, Intervention, Outcome
 from instrument.guards.panel import Panel
 from instrument.policy import Policy
@@ -215,9 +215,21 @@ class Run:
     ) -> Call:
         """What the guards need to know of a tool call."""
         exact, loose = sameness.call_keys(name, arguments)
-        effect = effect_of(name, as_json(arguments)[0])
+        text = as_json(arguments)[0]
+        effect, puts_down = effect_of(name, text), writes(name, text)
         return Call(
-            self.turns, call_id, name, exact, loose, effect, unknown, nearest, invalid, null_input, self.clock()
+            self.turns,
+            call_id,
+            name,
+            exact,
+            loose,
+            effect,
+            unknown,
+            nearest,
+            invalid,
+            null_input,
+            self.clock(),
+            puts_down,
         )
 
     def outcome(self, call: Call, text: str, *, error_type: str | None = None, temporary: bool = False) -> Outcome:
@@ -226,7 +238,8 @@ class Run:
         kind = sameness.failure_kind(error_type, text) if failed else None
         if call.call_key is not None:
             self._remember(call.call_key, text)
-        return Outcome(sameness.result_key(text), failed, kind, temporary, at_seconds=self.clock())
+        words_key = sameness.loose_result_key(text) if call.writes else None
+        return Outcome(sameness.result_key(text), failed, kind, temporary, at_seconds=self.clock(), words_key=words_key)
 
     def refused_text(self, call: Call, verdict: Intervention) -> str:
         """What a call that was not allowed to run is answered with: why, and what it returned before."""

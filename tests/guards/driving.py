@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import orjson
 
 from analyzer import cases
 from analyzer.cases import Entry, Turn, User
 from instrument import sameness
-from instrument.effects import effect_of
+from instrument.effects import effect_of, writes
 from instrument.guards.facts import Action, Answer, Call, Intervention, Outcome
 from instrument.guards.panel import Panel
 from instrument.policy import Guards, Policy
@@ -87,17 +88,23 @@ def fact(call: cases.Call, turn: int, call_id: str, at_seconds: float) -> Call:
     """What the panel is told of a call before it runs."""
     exact, loose = sameness.call_keys(call.name, call.arguments)
     values = list(call.arguments.values()) if isinstance(call.arguments, dict) else []
+    arguments = _text(call.arguments)
     return Call(
         turn,
         call_id,
         call.name,
         exact,
         loose,
-        effect_of(call.name, orjson.dumps(call.arguments, option=orjson.OPT_NON_STR_KEYS).decode()),
+        effect_of(call.name, arguments),
         unknown=not call.declared,
         null_input=bool(values) and all(v in (None, "", [], {}) for v in values),
         at_seconds=at_seconds,
+        writes=writes(call.name, arguments),
     )
+
+
+def _text(arguments: Any) -> str:
+    return orjson.dumps(arguments, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 def outcome(call: cases.Call, rejected: str | None = None) -> Outcome:
@@ -106,7 +113,10 @@ def outcome(call: cases.Call, rejected: str | None = None) -> Outcome:
         return Outcome(rejected=rejected)
     failed = bool(call.error) or sameness.says_error(call.result)
     kind = sameness.failure_kind(call.error, call.result) if failed else None
-    return Outcome(sameness.result_key(call.result), failed, kind, call.error in TEMPORARY, rejected)
+    words_key = sameness.loose_result_key(call.result) if writes(call.name, _text(call.arguments)) else None
+    return Outcome(
+        sameness.result_key(call.result), failed, kind, call.error in TEMPORARY, rejected, words_key=words_key
+    )
 
 
 def _answer(played: Played, turn: Turn, number: int, idle: bool) -> None:

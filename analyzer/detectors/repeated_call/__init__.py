@@ -10,10 +10,9 @@ import polars as pl
 from analyzer.detectors.changes import Effect
 from analyzer.detectors.detector import Detector, Sight, between, plural, seen, turns
 from analyzer.detectors.stories import CALL, stories
+from analyzer.detectors.written import with_words
 from analyzer.frames import Frames, recurring
-from instrument.effects import writes
-from instrument.policy import Loops, Policy
-from instrument.sameness import loose_result_key
+from instrument.policy import Policy
 
 _ODD: Final = pl.lit(0x9E3779B97F4A7C15, pl.UInt64)
 
@@ -26,7 +25,9 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     often = recurring(frames.tool_calls, ("call_key", "result_key"), params.same_call_repeats)
     very_often = recurring(frames.tool_calls, ("call_key",), params.same_call_error_repeats)
     story = stories(frames, pl.concat([often, very_often, blocked.unique()]).unique())
-    story = written_anew(frames, story, params)
+    story = with_words(frames, story, params.same_call_error_repeats).with_columns(
+        answer="result_key", result_key=pl.coalesce("words_key", "result_key")
+    )
     result, turn = pl.col("result_key"), pl.col("turn")
     # Clicking "next" answers "ok" each time; whether it gets anywhere shows in what other calls then see.
     happened = pl.col("events") + pl.when(effect=Effect.CHANGES).then("news").otherwise(0)
@@ -76,28 +77,6 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
         .otherwise(pl.lit("warning")),
         confidence=pl.when(pl.col("other_calls") == 0).then(0.97).otherwise(0.85),
         useless_turns=turns("second_turn", "last_turn"),
-    )
-
-
-def written_anew(frames: Frames, story: pl.DataFrame, params: Loops) -> pl.DataFrame:
-    """`story` with `answer`, the result to the letter, and in `result_key` only its words where one text was written again and again.
-
-    Such a call is answered by the length of the file, or the id of the message, which are new each time and no news.
-    """
-    answered = story.with_columns(answer="result_key")
-    often = answered.filter(
-        pl.col("effect") == Effect.CHANGES, ~pl.col("failed"), pl.col("call_key").is_not_null(), ~pl.col("blocked")
-    ).filter(pl.len().over(CALL) >= params.same_call_error_repeats, pl.col("answer").n_unique().over(CALL) > 1)
-    if often.is_empty():
-        return answered
-    told = frames.said(often.select("run_key", "step", "tool_name"))
-    words = [
-        loose_result_key(result) if writes(tool, arguments) else None
-        for tool, arguments, result in told.select("tool_name", "arguments", "result").iter_rows()
-    ]
-    told = told.select("run_key", "step", words=pl.Series(words, dtype=pl.UInt64))
-    return answered.join(told, on=["run_key", "step"], how="left", maintain_order="left").with_columns(
-        result_key=pl.coalesce("words", "result_key")
     )
 
 
@@ -198,7 +177,8 @@ DETECTOR = Detector(
     "where each request "
     "is one prompt put together anew, it counts as the same question as long as it says every word of the one before, numbers aside, and a "
     "prompt that drops some looks like a new question. A call that is part of a cycle, or of several that come again without an order, "
-    "is only mentioned beside that finding. "
+    "is only mentioned beside that finding. A user who says the very same words again is not noticed. Where one text is written again and "
+    "again, results of the same words count as the same, whatever their numbers, from `loops.same_call_error_repeats` on. "
     "A run that a guard stopped is reported too: the loop was there, and what it cost until then.",
     advice="In the agent's loop, answer a repeated call with a note that its result will be the same, and refuse it after "
     "`loops.same_call_repeats` repeats. If the tool is a poll, let it wait inside the call.",

@@ -29,6 +29,8 @@ _COLUMNS: Final = (
     "end_ns",
     "inferred",
 )
+_UNDATED: Final = "start_ns IS NULL OR (inferred_times IS NOT DISTINCT FROM 'both' AND NOT coalesce(inferred, false))"
+"""As SQL: nobody recorded when the call was made, and of a pace nothing can be said."""
 
 
 def find(frames: Frames, policy: Policy) -> pl.DataFrame:
@@ -39,7 +41,7 @@ def find(frames: Frames, policy: Policy) -> pl.DataFrame:
     runs = troubled(frames, params)
     if runs.is_empty():
         return pl.DataFrame()
-    calls = frames.rows(f"kind IN ('tool', 'model') AND {RAN} AND start_ns IS NOT NULL", _COLUMNS, runs)
+    calls = frames.rows(f"kind IN ('tool', 'model') AND {RAN} AND NOT ({_UNDATED})", _COLUMNS, runs)
     attempts = waves(without_copies(turned(calls)), params.storm_seconds)
     storms = dense(attempts, params.storm_calls, params.storm_seconds)
     return storms.sort("run_key", "first_step").with_columns(
@@ -100,7 +102,7 @@ def message(facts: Mapping[str, Any]) -> str:
 
 def sight(frames: Frames, _: Policy) -> Sight:
     """Calls of tools and models of which it is known when they were made, whether they failed, and if so why."""
-    undated = "start_ns IS NULL OR (inferred_times = 'both' AND NOT inferred) OR (kind = 'model' AND failed IS NULL)"
+    undated = f"{_UNDATED} OR (kind = 'model' AND failed IS NULL)"
     # Each by itself, because then the scan sieves out nearly all rows before it reads a text.
     wheres = (undated, f"failed AND {UNWORDED} AND NOT {TRANSPORT}")
     silent = frames.tool_calls.filter(pl.col("result_key").is_null(), ~pl.col("failed").fill_null(False))
