@@ -15,10 +15,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +40,8 @@ GOAL_OVER_ONE_LINE_SECONDS: Final = 1.5
 GOAL_CHART_BYTES: Final = 100_000
 WAIT_SECONDS: Final = 120.0
 """For judging a million spans on the first visit."""
+QUIET_MS: Final = 100
+"""Without a message for so long a page has been told all."""
 
 # Notes when the page stands painted and drawn, in the browser itself: what asking it costs is not counted. A page is drawn when nothing
 # is missing in this frame and was not in the one before.
@@ -102,16 +107,23 @@ def visit(browser: Browser, address: str, path: str, rounds: int, told: Told) ->
 
 
 def act(watch: Watched, told: Told, name: str, *steps: Callable[[Page], object]) -> None:
-    """Times each step, which ends with something on the page that was not there before, until all is drawn; the fastest of them counts."""
-    times = []
-    for step in steps:
-        began = watch.page.evaluate("performance.now()")
-        step(watch.page)
-        # After what the step waited for: what else the script has still to draw.
-        watch.page.wait_for_selector(SETTLED, timeout=WAIT_SECONDS * 1000)
-        times.append((watch.page.evaluate("performance.now()") - began) / 1000)
+    """Times each step, from before it until the server has said its last about it; the fastest counts."""
+    told.line(name, None, min(took(watch, step) for step in steps))
     told.faulty(name, watch)
-    told.line(name, None, min(times))
+
+
+def took(watch: Watched, step: Callable[[Page], object]) -> float:
+    """Seconds that a step took: it has ended when its answer has come, and nothing more does for a while."""
+    said, began = len(watch.messages), time.perf_counter()
+    step(watch.page)
+    ended = began
+    while len(watch.messages) > said or ended == began or not watch.page.locator(SETTLED).count():
+        if time.perf_counter() - began > WAIT_SECONDS:
+            raise TimeoutError(f"no answer at {watch.page.url}")
+        if len(watch.messages) > said:
+            said, ended = len(watch.messages), time.perf_counter()
+        watch.page.wait_for_timeout(QUIET_MS)
+    return ended - began
 
 
 def against_one_line(db: Path, browser: Browser, rounds: int, told: Told, folder: Path) -> None:
@@ -170,17 +182,6 @@ def opened(address: str, browser: Browser, path: str) -> Iterator[Watched]:
         yield watch
 
 
-def turns_to(number: int, first: str) -> Callable[[Page], object]:
-    """A step: turns the turns of a run to a page, on which a turn stands that was not there."""
-
-    def step(page: Page) -> None:
-        pager = page.get_by_test_id("stPagination").last
-        pager.get_by_test_id("stPaginationPage").filter(has_text=f"{number:,}").last.click()
-        page.wait_for_selector(f".fb-turn:has-text('{first}')", timeout=WAIT_SECONDS * 1000)
-
-    return step
-
-
 def long_run(address: str, browser: Browser, rounds: int, told: Told) -> None:
     """What people do with a run of so many spans."""
     run = worst_run(address, browser)
@@ -188,22 +189,21 @@ def long_run(address: str, browser: Browser, rounds: int, told: Told) -> None:
     told.line("opens", painted, drawn)
     print(f"    largest message {max(messages) / 1000:,.0f} KB, all {sum(messages) / 1000:,.0f} KB")
     with opened(address, browser, f"run?run={run}") as watch:
-        page = watch.page
+        act(watch, told, "turns to the next turns", *[lambda page: _forward(page, -1)] * rounds)
+        act(watch, told, "turns to the next spans", *[lambda page: _forward(page, 0)] * rounds)
+        findings = watch.page.get_by_role("button", name=_TURN)
+        act(watch, told, "goes to a finding", *(partial(_click, at=n) for n in range(min(rounds, findings.count()))))
 
-        def changed(click: Callable[[], object], of: str) -> Callable[[Page], object]:
-            def step(page: Page) -> None:
-                before = page.locator(of).first.inner_text()
-                click()
-                page.wait_for_function("([of, was]) => { const e = document.querySelector(of); return e && e.innerText !== was; }",
-                    arg=[of, before], timeout=WAIT_SECONDS * 1000)  # fmt: skip
 
-            return step
+_TURN: Final = re.compile("Turn [0-9]")
 
-        forward = page.get_by_test_id("stPagination").last.get_by_role("button", name="Next page")
-        act(watch, told, "turns to the next turns", *[changed(forward.click, ".fb-turn")] * rounds)
-        finding = page.locator("[data-testid=stButton] button", has_text="Turn ")
-        clicks = [changed(finding.nth(n).click, ".fb-turn") for n in range(min(rounds, finding.count()))]
-        act(watch, told, "goes to a finding", *clicks)
+
+def _click(page: Page, at: int) -> None:
+    page.get_by_role("button", name=_TURN).nth(at).click()
+
+
+def _forward(page: Page, at: int) -> None:
+    page.get_by_test_id("stPagination").nth(at).get_by_role("button", name="Next page").click()
 
 
 def million_runs(address: str, browser: Browser, rounds: int, told: Told) -> None:
@@ -212,50 +212,28 @@ def million_runs(address: str, browser: Browser, rounds: int, told: Told) -> Non
     told.line("opens", painted, drawn)
     print(f"    largest message {max(messages) / 1000:,.0f} KB, all {sum(messages) / 1000:,.0f} KB")
     with opened(address, browser, "runs") as watch:
-        act(watch, told, "turns the page", *[_next_page] * rounds)
-        act(watch, told, "sorts", *(_sort(by) for by in ("Cost", "Duration", "Tokens in", "Worst finding")))
-        act(watch, told, "filters by agent and back", *[_filter] * rounds)
-        act(watch, told, "seeks an id and back", *[_seek] * rounds)
+        act(watch, told, "turns the page", *[lambda page: _forward(page, 0)] * rounds)
+        act(watch, told, "sorts", *(partial(_sort, by=by) for by in ("Cost", "Duration", "Tokens in")[:rounds]))
+        act(watch, told, "filters by an agent", *(partial(_filter, agent=f"coder-{n}") for n in range(2)))
+        act(watch, told, "seeks an id", *(partial(_seek, text=f"00f{n}") for n in range(rounds)))
 
 
-def _next_page(page: Page) -> None:
-    current = page.locator("[data-testid=stPagination] [aria-current=page]")
-    now = current.inner_text()
-    page.get_by_test_id("stPagination").get_by_role("button", name="Next page").click()
-    page.wait_for_function(
-        "was => document.querySelector('[data-testid=stPagination] [aria-current=page]').innerText !== was", arg=now
-    )
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state='running']", timeout=2_000)
+def _sort(page: Page, by: str) -> None:
+    page.get_by_test_id("stSelectbox").filter(has_text="Sort by").locator("input").click()
+    page.locator("[role=option]").get_by_text(by, exact=True).click()
 
 
-def _sort(by: str) -> Callable[[Page], object]:
-    def step(page: Page) -> None:
-        page.locator("[data-testid=stSelectbox]").filter(has_text="Sort by").locator("input").click()
-        page.locator("[role=option]").get_by_text(by, exact=True).click()
-        page.wait_for_selector("[data-testid=stApp][data-test-script-state='running']", timeout=2_000)
-
-    return step
+def _filter(page: Page, agent: str) -> None:
+    asked = page.get_by_test_id("stMultiSelect").first.locator("input")
+    asked.focus()
+    asked.press_sequentially(agent)
+    asked.press("Enter")
 
 
-def _filter(page: Page) -> None:
-    agents = page.locator("[data-testid=stMultiSelect]").first
-    agents.click()
-    page.locator("[role=option]").first.click()
-    page.wait_for_url("**agent=**")
-    page.keyboard.press("Escape")
-    page.go_back()
-    page.wait_for_url(lambda url: "agent=" not in url)
-
-
-def _seek(page: Page) -> None:
-    field = page.get_by_label("Id contains")
-    field.fill("00ff")
-    field.press("Enter")
-    page.wait_for_url("**text=**")
-    page.wait_for_selector(SETTLED)
-    field.fill("")
-    field.press("Enter")
-    page.wait_for_url(lambda url: "text=" not in url)
+def _seek(page: Page, text: str) -> None:
+    asked = page.get_by_label("Id contains")
+    asked.fill(text)
+    asked.press("Enter")
 
 
 def main() -> int:

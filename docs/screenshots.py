@@ -1,4 +1,4 @@
-"""Writes the pictures of the README: every page over the sample traces, light and dark, in a real Chromium.
+"""Writes the pictures of docs/: every page over the sample traces, light and dark, in a real Chromium.
 
 python docs/screenshots.py [--db FILE] [--out docs/img] [--widths 1280 1920] [--run RUN_ID]
 """
@@ -11,15 +11,19 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from analyzer.pages.serve import command
+from instrument.ledger import Review, SqliteLedger
 
 SETTLED = "[data-testid='stApp'][data-test-script-state='notRunning']"
 START_SECONDS = 30.0
@@ -94,6 +98,37 @@ def shoot(page: Page, address: str, file: Path, most: int = 9000) -> None:
     settle(page)
     page.screenshot(path=file)
     page.set_viewport_size(size)
+    # No palette: 256 colours go to the edges of letters, and the few that mean something are lost.
+    Image.open(file).convert("RGB").save(file, optimize=True)
+
+
+@contextlib.contextmanager
+def questions() -> Iterator[None]:
+    """A ledger in which two runs ask whether they may go on, for whatever is started within."""
+    now = datetime.now(UTC)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "runs.ledger"
+        with contextlib.closing(SqliteLedger(place)) as ledger:
+            for number, (agent, prompt, spent_usd, asked_usd) in enumerate(
+                (
+                    ("bookkeeper", "Close the books of October for all 14 branches.", 4.18, 1.32),
+                    ("log-analyst", "Find out why checkouts failed between 02:00 and 04:00.", 2.07, 0.94),
+                )
+            ):
+                ledger.ask(
+                    Review(
+                        review_id=f"rev_{number}", run_id=f"run_{number}", agent_name=agent, user_id="kim", model="claude-opus-5-5",
+                        reason="", spent_usd=spent_usd, asked_usd=asked_usd, limit_usd=10.0, prompt=prompt, created_at=now,
+                        deadline_at=now + timedelta(minutes=20 * (number + 1)),
+                    )
+                )  # fmt: skip
+        before = dict(os.environ)
+        os.environ |= {"FLYBALL_LEDGER": str(place), "LOGNAME": "kim"}
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ |= before
 
 
 def main() -> None:
@@ -108,7 +143,7 @@ def main() -> None:
     parser.add_argument("--run", help="id of the run to show; default: the first of those to look at")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    with served(given.db) as address, chromium() as browser:
+    with questions(), served(given.db) as address, chromium() as browser:
         for width in given.widths:
             for scheme in given.schemes:
                 context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)

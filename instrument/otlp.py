@@ -58,7 +58,7 @@ class Event(msgspec.Struct):
     attributes: list[KeyValue] = []
 
 
-class Span(msgspec.Struct, omit_defaults=True):
+class Span(msgspec.Struct):
     """One span. Ids are hex (32 and 16 digits) once normalised; times are nanoseconds since 1970, end 0 while pending."""
 
     traceId: str = ""  # noqa: N815

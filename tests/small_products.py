@@ -15,8 +15,11 @@ _TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"t
 _CALLS = {"role": "assistant", "content": "", "tool_calls": [_CALL]}
 _ANSWERED = {"role": "tool", "tool_call_id": "c1", "content": "no such city"}
 _SAYS = {"role": "assistant", "content": "I do not know."}
-_REQUESTS = ({"messages": _ASKED, "tools": _TOOLS}, {"messages": [*_ASKED, _CALLS, _ANSWERED], "tools": _TOOLS})
-_RESPONSES = tuple(
+_REQUESTS: tuple[dict[str, Any], ...] = (
+    {"messages": _ASKED, "tools": _TOOLS},
+    {"messages": [*_ASKED, _CALLS, _ANSWERED], "tools": _TOOLS},
+)
+_RESPONSES: tuple[dict[str, Any], ...] = tuple(
     {"id": f"chatcmpl-{n}", "model": "gpt-4o-2024-08-06", "choices": [{"finish_reason": why, "message": message}]}
     for n, (why, message) in enumerate((("tool_calls", _CALLS), ("stop", _SAYS)))
 )
@@ -25,7 +28,7 @@ _RESPONSES = tuple(
 def _langsmith(number: int, kind: str, seconds: tuple[int, int], **more: Any) -> dict[str, Any]:
     name = f"00000000-0000-0000-0000-00000000000{number}"
     start, end = (f"2025-03-19T16:39:{s:02}.000000" for s in seconds)
-    run = {
+    run: dict[str, Any] = {
         "id": name,
         "run_type": kind,
         "start_time": start,
@@ -237,4 +240,80 @@ ZIPKIN: list[dict[str, Any]] = [
         gen_ai__usage__output_tokens="20", gen_ai__response__finish_reasons='["tool_calls"]', otel__scope__name="pydantic-ai",
     ),
     _zipkin(3, "execute_tool weather", (3, 4), gen_ai__operation__name="execute_tool", gen_ai__tool__name="weather", error="no such city"),
+]  # fmt: skip
+
+
+def _datadog(number: int, kind: str, name: str, seconds: tuple[int, int], **more: Any) -> dict[str, Any]:
+    meta = {"span": {"kind": kind}, **more.pop("meta", {})}
+    return {
+        "trace_id": TRACE, "span_id": f"{number}", "parent_id": "undefined" if number == 1 else "1", "name": name, "session_id": "t1",
+        "start_ns": 1_742_402_390_000_000_000 + seconds[0] * 10**9, "duration": (seconds[1] - seconds[0]) * 10**9,
+        "status": "ok", "ml_app": "bot", "meta": meta, "metrics": {}, **more,
+    }  # fmt: skip
+
+
+def _datadog_model(number: int, seconds: tuple[int, int], usage: tuple[int, int, int]) -> dict[str, Any]:
+    turn, (sent, cached, out) = number // 3, usage
+    metrics = {
+        "input_tokens": sent,
+        "output_tokens": out,
+        "total_tokens": sent + out,
+        "cache_read_input_tokens": cached,
+    }
+    meta = {
+        "model_name": "gpt-4o", "model_provider": "openai", "tool_definitions": _TOOLS,
+        "input": {"messages": _REQUESTS[turn]["messages"]}, "output": {"messages": [_RESPONSES[turn]["choices"][0]["message"]]},
+    }  # fmt: skip
+    return _datadog(
+        number,
+        "llm",
+        "OpenAI.createChatCompletion",
+        seconds,
+        meta=meta,
+        metrics={**metrics, "estimated_total_cost": 10**6},
+    )
+
+
+DATADOG: list[dict[str, Any]] = [
+    _datadog(1, "agent", "weather agent", (0, 9), meta={"input": {"value": "?"}, "output": {"value": "I do not know."}}),
+    _datadog_model(2, (1, 3), (220, 100, 20)),
+    _datadog(
+        3, "tool", "weather", (3, 4), status="error",
+        meta={
+            "input": {"value": '{"city": "Ulm"}'}, "output": {"value": "no such city"},
+            "error": {"type": "ValueError", "message": "no such city"},
+        },
+    ),
+    _datadog_model(4, (5, 8), (300, 200, 5)),
+]  # fmt: skip
+
+
+def _insights(number: int, name: str, seconds: tuple[int, int], *, success: bool = True, **said: str) -> dict[str, Any]:
+    return {
+        "timestamp": f"2025-03-19T16:39:{50 + seconds[0]:02}.000Z", "id": f"{number:016x}", "operation_Id": TRACE,
+        "operation_ParentId": TRACE if number == 1 else f"{1:016x}", "name": name, "duration": (seconds[1] - seconds[0]) * 1_000.0,
+        "success": success, "resultCode": "0", "customDimensions": json.dumps({k.replace("__", "."): v for k, v in said.items()}),
+    }  # fmt: skip
+
+
+def _insights_model(number: int, seconds: tuple[int, int], usage: tuple[int, int, int]) -> dict[str, Any]:
+    turn, (sent, cached, out) = number // 3, usage
+    return _insights(
+        number, "chat gpt-4o", seconds, gen_ai__operation__name="chat", gen_ai__request__model="gpt-4o",
+        gen_ai__response__model="gpt-4o-2024-08-06", gen_ai__usage__input_tokens=str(sent), gen_ai__usage__output_tokens=str(out),
+        gen_ai__usage__cache_read__input_tokens=str(cached), gen_ai__conversation__id="t1", user__id="u1",
+        gen_ai__response__finish_reasons=json.dumps([_RESPONSES[turn]["choices"][0]["finish_reason"]]),
+        gen_ai__input__messages=json.dumps(_REQUESTS[turn]["messages"]),
+        gen_ai__output__messages=json.dumps([_RESPONSES[turn]["choices"][0]["message"]]),
+    )  # fmt: skip
+
+
+APP_INSIGHTS: list[dict[str, Any]] = [
+    _insights(1, "invoke_agent", (0, 9), gen_ai__operation__name="invoke_agent", gen_ai__agent__name="weather agent"),
+    _insights_model(2, (1, 3), (220, 100, 20)),
+    _insights(
+        3, "execute_tool weather", (3, 4), success=False, gen_ai__operation__name="execute_tool", gen_ai__tool__name="weather",
+        gen_ai__tool__call__arguments='{"city": "Ulm"}', gen_ai__tool__call__result="no such city", error__message="no such city",
+    ),
+    _insights_model(4, (5, 8), (300, 200, 5)),
 ]  # fmt: skip

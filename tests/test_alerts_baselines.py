@@ -12,7 +12,7 @@ from test_alerts_prometheus import EVERY_NAME, needs_promtool, run
 
 from analyzer.alerts import metrics
 from analyzer.alerts.backtest import active_instants, held_over
-from analyzer.alerts.baselines import SETTINGS, Baseline, Line, as_json, measured, read, unlikely_share
+from analyzer.alerts.baselines import SETTINGS, Baseline, Line, as_json, measured, moved_share, read, unlikely_share
 from analyzer.alerts.metrics import Metric
 from analyzer.alerts.prometheus import RULES_FILE, TESTS_FILE
 from analyzer.alerts.rules import rules
@@ -71,28 +71,40 @@ def test_silence_is_never_shorter_than_a_tool_may_take(found: dict[Metric, Basel
 
 def test_a_share_is_one_that_chance_hardly_brings_about(found: dict[Metric, Baseline]) -> None:
     (look,) = found[metrics.TOOL_FAILURE_LINE].lines
-    assert look.origin.startswith(f"{100 * (look.value or 0):.4g} %: 16 of 51 calls from ")
-    assert look.value == unlikely_share(16, 51, 10, 0.001)
+    assert look.origin.startswith(f"{100 * (look.value or 0):.4g} %: 13 of 51 calls from ")
+    assert look.value == moved_share(0.5, 13, 51, 10, 0.001)
     few, many = found[metrics.LOOP_LINE].lines
     assert (few.labels, few.value, many.labels, many.seen) == (("rare",), None, ("support",), 9)
 
 
 @pytest.mark.parametrize(
-    ("failed", "seen", "least", "line"),
+    ("share", "least", "line"),
     [
-        (0, 1_000_000, 10, 0.2),  # two of ten, where hardly any fails
-        (20_000, 1_000_000, 10, 0.3),  # P(X >= 3) = 0.0009 for Binomial(10, 0.02)
-        (50_000, 1_000_000, 10, 0.5),  # P(X >= 4) = 0.0010, and the upper end is a little above: 0.00103
-        (500_000, 1_000_000, 10, 1.0),  # P(X = 10) = 0.00098
-        (600_000, 1_000_000, 10, 1.0),  # no share of ten is unlikely enough
-        (20, 20, 10, 1.0),
-        (0, 20, 10, 0.7),  # twenty good calls do not say much: up to one in six may fail
-        (20_000, 1_000_000, 1, 1.0),
-        (20_000, 1_000_000, 10**6, 0.055),
+        (0.0, 10, 0.2),  # one alone is an accident
+        (0.02, 10, 0.3),  # P(X >= 3) = 0.0009 for Binomial(10, 0.02), P(X >= 2) = 0.016
+        (0.05, 10, 0.5),  # P(X >= 4) = 0.0010285
+        (0.5, 10, 1.0),  # P(X = 10) = 0.00098
+        (0.6, 10, 1.0),  # no share of ten is unlikely enough
+        (0.02, 1, 1.0),
     ],
 )
-def test_the_line_of_a_share_is_of_the_binomial_distribution(failed: int, seen: int, least: int, line: float) -> None:
-    assert unlikely_share(failed, seen, least, 0.001) == pytest.approx(line)
+def test_an_unlikely_share_is_of_the_binomial_distribution(share: float, least: int, line: float) -> None:
+    assert unlikely_share(share, least, 0.001) == pytest.approx(line)
+
+
+@pytest.mark.parametrize(
+    ("failed", "seen", "line"),
+    [
+        (0, 20, 0.5),  # too little to say that it should be lower, and nothing that it should be higher
+        (5, 20, 0.6),  # one in nine fails for sure
+        (0, 1_000_000, 0.2),
+        (20_000, 1_000_000, 0.3),
+        (600_000, 1_000_000, 1.0),
+        (20, 20, 1.0),
+    ],
+)
+def test_the_record_moves_the_policys_line_as_far_as_it_knows_better(failed: int, seen: int, line: float) -> None:
+    assert moved_share(0.5, failed, seen, 10, 0.001) == pytest.approx(line)
 
 
 def test_what_the_policy_file_says_is_not_taken_from_the_record(con: Any) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from test_alerts_live import messages
+from test_alerts_prometheus import HOSTILE, PROMTOOL, needs_promtool
 
 from analyzer.alerts import checking, metrics
 from analyzer.alerts.backtest import active_instants, held_over
@@ -233,3 +237,65 @@ def test_a_file_that_remembers_something_else_is_named(tmp_path: Path, text: str
     path.write_text(text, "utf-8")
     with pytest.raises(StoreError, match=r"state\.json"):
         checking.remembered(path)
+
+
+# --- what a scrape costs ------------------------------------------------------------------------------------------------
+
+
+def test_a_scrape_reads_the_database_again_only_when_something_was_added(tmp_path: Path) -> None:
+    db = tmp_path / "t.duckdb"
+
+    def add(name: str) -> None:
+        with writing(db) as con:
+            loader = Loader(con)
+            loader.add(Case("hangs", [Run(LOOP, agent=name, ended=False)], []).traces(), "case")
+            loader.finish()
+
+    add("first")
+    collector, end = DatabaseCollector(db, Policy()), now_ns(db, 0) / SECOND
+
+    def silent(seconds: float) -> dict[str, float]:
+        rows = collector.gauges(end + seconds)[metrics.SILENT_SECONDS]
+        return dict(rows.select("agent_name", "value").iter_rows())
+
+    assert silent(10) == {"first": pytest.approx(10, abs=0.01)}
+    before = db.stat()
+    db.write_bytes(db.read_bytes()[: before.st_size // 2].ljust(before.st_size, b"\0"))  # unreadable from here on ...
+    os.utime(db, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert silent(20) == {"first": pytest.approx(20, abs=0.01)}  # ... which nobody notices who does not read
+    os.utime(db)
+    with pytest.raises((StoreError, duckdb.Error)):
+        silent(30)
+
+
+def test_what_is_added_is_in_the_next_scrape(tmp_path: Path) -> None:
+    db = tmp_path / "t.duckdb"
+    hostile(db, "one")
+    collector, end = DatabaseCollector(db, Policy()), now_ns(db, 1) / SECOND
+    assert set(collector.gauges(end)[metrics.ACTIVE_RUNS]["agent_name"]) == {"one"}
+    with writing(db) as con:
+        loader = Loader(con)
+        loader.add(Case("other", [Run(LOOP, agent="two")], []).traces(), "case")
+        loader.finish()
+    assert set(collector.gauges(end)[metrics.ACTIVE_RUNS]["agent_name"]) == {"one", "two"}
+
+
+@needs_promtool
+def test_promtool_takes_a_scrape_with_any_names(tmp_path: Path) -> None:
+    assert PROMTOOL
+    db = tmp_path / "t.duckdb"
+    with writing(db) as con:
+        loader = Loader(con)
+        cases = [Case(f"hostile {n}", [Run([tool_call(name or "-", {}, "x"), turn(text="Done.")], agent=name)], [])
+                 for n, name in enumerate(HOSTILE)]  # fmt: skip
+        for case in cases:
+            loader.add(case.traces(), "case")
+        loader.finish()
+    end = now_ns(db, 1) / SECOND
+    text = generate_latest(registry(DatabaseCollector(db, Policy(), clock=lambda: end)))
+    checked = subprocess.run([PROMTOOL, "check", "metrics"], input=text, capture_output=True, check=False)
+    assert checked.returncode != 1, checked.stderr  # 3: it has advice about names
+    assert b"error" not in checked.stderr.lower()
+    samples = [s for family in text_string_to_metric_families(text.decode()) for s in family.samples]
+    agents = {s.labels["agent_name"] for s in samples if s.name == "flyball_active_runs"}
+    assert agents >= {name for name in HOSTILE if name}

@@ -12,7 +12,7 @@ from analyzer.alerts import metrics
 from analyzer.alerts.backtest import backtest
 from analyzer.alerts.checking import firing_now
 from analyzer.alerts.metrics import Metric
-from analyzer.alerts.model_calls import KINDS, OTHER, kind_of, model_calls
+from analyzer.alerts.model_calls import ATTEMPTS, KINDS, OTHER, kind_of, model_calls
 from analyzer.alerts.timing import Timing
 from analyzer.alerts.windows import SECOND
 from analyzer.cases import Case, Entry, Run, load, model_error, says, tool_call, turn
@@ -54,7 +54,7 @@ def values(con: Any, metric: Metric, *seconds_after_end: float) -> list[dict[str
     """By the labels of a metric, at instants so long after the last span."""
     ((end,),) = con.execute("SELECT max(coalesce(end_ns, start_ns)) FROM spans WHERE kind = 'model'").fetchall()
     instants = np.array([end + int(s * SECOND) for s in seconds_after_end])
-    rows = model_calls(con, instants)[metric]
+    rows = model_calls(con.sql(ATTEMPTS, params=[0, int(instants[-1])]).pl(), instants)[metric]
     key = metric.labels[-1] if "kind" in metric.labels else metric.labels[1]
     return [dict(rows.filter(at_ns=int(at)).select(key, "value").iter_rows()) for at in instants]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
+import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -265,11 +267,14 @@ def test_tables_and_charts_can_be_taken_away(page: Watched) -> None:
     assert picture.startswith("<svg")
     assert "search_orders" in picture
     assert "<img" not in picture
-    chart = page.page.locator("[data-testid=stVegaLiteChart]").first
-    chart.hover()
     with page.page.expect_download() as png:
-        page.page.get_by_role("button", name="Download as PNG").first.click()
-    assert Path(png.value.path()).read_bytes().startswith(b"\x89PNG")
+        page.page.get_by_role("button", name="Charts as PNG").click()
+    assert png.value.suggested_filename.startswith("flyball-tools-")
+    drawn = Path(png.value.path()).read_bytes()
+    assert drawn.startswith(b"\x89PNG")
+    # As the SVG, twice as large (width and height stand at bytes 16 to 24 of a PNG).
+    width, height = (float(size) for size in re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', picture).groups())  # type: ignore[union-attr]
+    assert struct.unpack(">II", drawn[16:24]) == (int(width * 2), int(height * 2))
 
 
 def _download(page: Page, label: str) -> bytes:

@@ -40,7 +40,8 @@ from tests.runner.ways_in import WAYS as WAYS_IN
 
 HOSTILE = '"} 1\n# {{ x }} ${y} <b> \ud83d \u202e'
 WHAT_LABELS_MAY_BE = {
-    semconv.OPERATION, semconv.PROVIDER, semconv.REQUEST_MODEL, semconv.RESPONSE_MODEL, semconv.TOKEN_TYPE, semconv.ERROR_TYPE,
+    semconv.OPERATION, semconv.PROVIDER, semconv.REQUEST_MODEL, semconv.RESPONSE_MODEL, semconv.TOKEN_TYPE, semconv.TOKEN_MODALITY,
+    semconv.ERROR_TYPE,
     semconv.SERVER_ADDRESS, semconv.SERVER_PORT, semconv.AGENT_NAME, semconv.STOP_REASON, semconv.TOOL_NAME, semconv.TOOL_OUTCOME,
     semconv.GUARD_NAME, semconv.GUARD_ACTION, semconv.GUARD_OBSERVED, semconv.REVIEW_DECISION,
 }  # fmt: skip
@@ -104,7 +105,7 @@ def metered(tmp_path: Path) -> Iterator[Metered]:
 # --- the law: what metrics say is what the store says -----------------------------------------------------------------
 
 _MODELS = """SELECT count(*), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), coalesce(sum(cost_usd), 0),
-    count(*) FILTER (cost_usd IS NULL AND NOT coalesce(failed, false))
+    count(*) FILTER (cost_usd IS NULL AND NOT coalesce(failed, false)), coalesce(sum(cache_read_tokens), 0)
 FROM spans WHERE kind = 'model' AND duplicate_of IS NULL"""
 _TOOLS = """SELECT tool_name, CASE WHEN rejected = 'blocked' THEN 'blocked' WHEN rejected IS NOT NULL THEN 'rejected'
         WHEN NOT failed OR failure_inferred THEN 'ok' WHEN error_type = 'cancelled' THEN 'cancelled'
@@ -120,13 +121,17 @@ def agrees(metered: Metered) -> dict[str, float]:
     """Holds all sums against the store; gives tool calls by outcome, so that a test can see that something happened."""
     metered.recorder.close()
     with reading(metered.database) as con:
-        ((calls, input_tokens, output_tokens, cost_usd, unpriced),) = con.execute(_MODELS).fetchall()
+        ((calls, input_tokens, output_tokens, cost_usd, unpriced, cached),) = con.execute(_MODELS).fetchall()
         tools = {(tool, outcome): n for tool, outcome, n in con.execute(_TOOLS).fetchall()}
         runs = dict(con.execute(_RUNS).fetchall())
         actions = {tuple(row[:3]): row[3] for row in con.execute(_ACTIONS).fetchall()}
     assert metered.count(semconv.METRIC_MODEL_SECONDS) == calls
+    assert metered.count(semconv.METRIC_INFERENCE_SECONDS) == calls
     tokens = metered.sums(semconv.METRIC_TOKENS, semconv.TOKEN_TYPE)
     assert (tokens.get("input", 0), tokens.get("output", 0)) == (input_tokens, output_tokens)
+    for metric, used in ((semconv.METRIC_INPUT_TOKENS, input_tokens), (semconv.METRIC_OUTPUT_TOKENS, output_tokens)):
+        assert metered.sums(metric, semconv.TOKEN_MODALITY).get("unknown", 0) == used
+    assert metered.sums(semconv.METRIC_CACHE_READ_TOKENS, semconv.TOKEN_MODALITY).get("unknown", 0) == cached
     assert sum(metered.sums(semconv.METRIC_COST_USD, semconv.AGENT_NAME).values()) == pytest.approx(cost_usd)
     assert sum(metered.sums(semconv.METRIC_UNPRICED_CALLS, semconv.AGENT_NAME).values()) == unpriced
     assert metered.sums(semconv.METRIC_TOOL_CALLS, semconv.TOOL_NAME, semconv.TOOL_OUTCOME) == tools
@@ -399,11 +404,16 @@ def test_the_buckets_are_those_of_the_conventions(metered: Metered) -> None:
     data = metered.reader.get_metrics_data()
     assert data is not None
     found = {m.name: m for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics}
-    bounds = {n: list(m.data.data_points[0].explicit_bounds) for n, m in found.items() if m.unit in ("s", "{token}")}  # type: ignore[union-attr]
+    histograms = {
+        n: m for n, m in found.items() if isinstance(m.data, sdk.export.Histogram) and m.unit in ("s", "{token}")
+    }
+    bounds = {n: list(m.data.data_points[0].explicit_bounds) for n, m in histograms.items()}  # type: ignore[union-attr]
     seconds = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]
     assert bounds[semconv.METRIC_MODEL_SECONDS] == bounds[semconv.METRIC_TOOL_SECONDS] == seconds
+    assert bounds[semconv.METRIC_INFERENCE_SECONDS] == seconds
     tokens = [1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864]
     assert bounds[semconv.METRIC_TOKENS] == tokens
+    assert bounds[semconv.METRIC_CALL_INPUT_TOKENS] == bounds[semconv.METRIC_CALL_OUTPUT_TOKENS] == tokens
     agent = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 102.4, 204.8, 409.6]
     assert bounds[semconv.METRIC_AGENT_SECONDS] == agent
 

@@ -143,6 +143,19 @@ def test_swe_agent_without_a_history_is_read_from_its_steps(tmp_path: Path) -> N
     assert of(spans, "tool", "gen_ai.tool.call.result") == [("a.py",), ("diff",)]
 
 
+def test_swe_agents_own_exit_is_an_answer_that_nobody_recorded_and_no_call(tmp_path: Path) -> None:
+    ended = {"thought": "Exit due to cost limit", "action": "exit_cost"}
+    step = {**ended, "response": "Exit due to cost limit", "observation": "Exited (autosubmitted)"}
+    history = [*SWE["history"], {"role": "assistant", "content": "Exit due to cost limit", **ended}]
+    before, _ = read(tmp_path, SWE)
+    spans, _ = read(tmp_path, {**SWE, "trajectory": [*SWE["trajectory"], step], "history": history})
+    calls = [s["values"].get("gen_ai.tool.name") for s in spans if operation(s) == "execute_tool"]
+    assert calls == [s["values"].get("gen_ai.tool.name") for s in before if operation(s) == "execute_tool"]
+    answers = of(spans, "model", "gen_ai.output.messages")
+    assert len(answers) == 1 + len(of(before, "model", "gen_ai.output.messages"))
+    assert answers[-1] == (None,)
+
+
 def test_pi_has_usage_cost_and_times_of_every_answer(tmp_path: Path) -> None:
     spans, kept = read(tmp_path, lines(PI))
     usage = ("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens", "flyball.cost_usd", "flyball.cost.source")

@@ -281,7 +281,7 @@ def test_counters_of_an_openhands_event_store_become_what_each_call_used(tmp_pat
 
 def test_one_event_of_a_store_says_how_to_read_the_rest(tmp_path: Path) -> None:
     _, kept = read(tmp_path, EVENTS[3])
-    assert [("join the events" in i.remedy) for i in kept.issues if i.kind == "lone_event"] == [True]
+    assert [("give the folder" in i.remedy) for i in kept.issues if i.kind == "lone_event"] == [True]
 
 
 def test_openclaw_counts_what_later_events_repeat_once(tmp_path: Path) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from agent_spans import Spans, heard, of, operation, read, seconds
+from kept_sink import reading_of
 from small_agent_logs import lines
+from small_agent_logs_more import EVENTS
 from small_agent_outputs import (
     AUTOGEN,
     BLAMED,
@@ -315,7 +318,7 @@ def test_events_that_pi_prints_are_its_session(tmp_path: Path) -> None:
         "stopReason": "stop",
     }
     begun = {**answer, "timestamp": 1_741_369_902_000}
-    events = [
+    events: list[dict[str, Any]] = [
         {"type": "agent_start"},
         {"type": "message_end", "message": {"role": "user", "content": "Fix it.", "timestamp": 1_741_369_900_000}},
         {"type": "message_start", "message": begun},
@@ -346,3 +349,78 @@ def test_sub_agents_whose_files_are_not_there_are_named(tmp_path: Path) -> None:
     assert [i.count for i in kept.issues if i.kind == "other_files"] == [1]
     _, kept = read(tmp_path, lines([main, told, below]))
     assert "other_files" not in kept.kinds
+
+
+def test_a_folder_with_a_file_for_each_event_is_one_conversation(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    whole, _ = read(tmp_path / "one", lines(EVENTS))
+    store = tmp_path / "conversation" / "events"
+    store.mkdir(parents=True)
+    for number, event in enumerate(EVENTS):
+        (store / f"event-{number:05}-e{number}.json").write_text(json.dumps(event))
+    (store.parent / "base_state.json").write_text('{"confirmation_policy": {}}')
+    for given in (tmp_path / "conversation", store, f"{store}/*.json"):
+        kept, reading_ = reading_of(given)
+        assert reading_.traces == 1
+        assert {s["spanId"] for s in kept.spans} == {s["spanId"] for s in whole}
+        assert "lone_event" not in kept.kinds
+
+
+def test_sub_agents_of_atif_in_other_files_are_runs_below(tmp_path: Path) -> None:
+    step = {
+        "step_id": 1,
+        "source": "agent",
+        "message": "Done.",
+        "tool_calls": [{"tool_call_id": "c", "function_name": "ask"}],
+    }
+    refers = {
+        "source_call_id": "c",
+        "content": "ok",
+        "subagent_trajectory_ref": [{"session_id": "s-below"}, {"session_id": "s"}],
+    }
+    agent = {"name": "a", "version": "1"}
+    main = {
+        "schema_version": "ATIF-v1.5",
+        "session_id": "s",
+        "agent": agent,
+        "steps": [{**step, "observation": {"results": [refers]}}],
+    }
+    below = {"schema_version": "ATIF-v1.5", "session_id": "s-below", "agent": {**agent, "name": "b"}, "steps": [step]}
+    (tmp_path / "trajectory.json").write_text(json.dumps(main))
+    (tmp_path / "trajectory.sub.json").write_text(json.dumps(below))
+    kept, _ = reading_of(tmp_path)
+    roots = {s["name"]: s for s in kept.spans if s["name"].startswith("invoke_agent")}
+    assert roots["invoke_agent b"]["parentSpanId"] == roots["invoke_agent a"]["spanId"]
+    assert {s["traceId"] for s in kept.spans} == {roots["invoke_agent a"]["traceId"]}
+    alone, _ = reading_of(tmp_path / "trajectory.sub.json")
+    assert len({s["traceId"] for s in alone.spans}) == 1
+
+
+def test_counters_that_are_all_zero_are_no_counts(tmp_path: Path) -> None:
+    usage = {"input_tokens": 0, "output_tokens": 0, "cache_read_input_tokens": 0}
+    message = {
+        "id": "m",
+        "role": "assistant",
+        "model": "glm-4.7",
+        "content": [{"type": "text", "text": "Done."}],
+        "usage": usage,
+    }
+    spans, kept = read(tmp_path, lines([{"type": "assistant", "sessionId": "s", "uuid": "u", "message": message}]))
+    assert of(spans, "model", *TOKENS) == [(None, None)]
+    assert "no_usage" in kept.kinds
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ([{"ts": 1, "type": "say", "say": "api_req_started", "text": "{}"}], "api_conversation_history.json"),
+        ({"type": "assistant.message", "data": {"content": "Hi"}}, "Copilot"),
+        ({"hook_event_name": "Stop", "session_id": "s"}, "transcript_path"),
+        ({"id": "msg_1", "sessionID": "ses_1", "role": "assistant", "modelID": "m"}, "opencode export"),
+        ({"type": "content_block_delta", "index": 0, "delta": {"text": "Hi"}}, "over the network"),
+    ],
+)
+def test_files_of_agents_that_are_not_read_say_which_to_give(tmp_path: Path, content: object, sentence: str) -> None:
+    (tmp_path / "log").write_text(json.dumps(content))
+    _, reading_ = reading_of(tmp_path / "log")
+    assert [sentence in str(r) for r in reading_.refusals] == [True]

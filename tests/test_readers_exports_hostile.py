@@ -9,10 +9,22 @@ from typing import Any
 import pytest
 from kept_sink import Kept, reading_of
 from small_exports import COLUMNS, FLAT, LANGFUSE, LOGS, RECORD, TREE
-from small_products import BRAINTRUST, LANGSMITH, MLFLOW, OPENAI_TRACES, WEAVE, ZIPKIN
+from small_products import APP_INSIGHTS, BRAINTRUST, DATADOG, LANGSMITH, MLFLOW, OPENAI_TRACES, WEAVE, ZIPKIN
 from test_readers_agents_hostile import changed
 
-from analyzer.readers import braintrust, jaeger, langsmith, load, mlflow, openai_traces, resolve, weave, zipkin
+from analyzer.readers import (
+    app_insights,
+    braintrust,
+    datadog,
+    jaeger,
+    langsmith,
+    load,
+    mlflow,
+    openai_traces,
+    resolve,
+    weave,
+    zipkin,
+)
 from analyzer.readers.format import Format
 from analyzer.readers.langfuse import LANGFUSE as LANGFUSE_EXPORT
 from analyzer.readers.openinference import OPENINFERENCE
@@ -30,6 +42,8 @@ JAEGER["data"][0]["spans"] = JAEGER["data"][0]["spans"][:2]
 
 SMALL: dict[str, tuple[Format, Any]] = {
     "braintrust": (braintrust.BRAINTRUST, BRAINTRUST[:3]),
+    "datadog": (datadog.DATADOG, DATADOG[:3]),
+    "app insights": (app_insights.APP_INSIGHTS, APP_INSIGHTS[:3]),
     "jaeger": (jaeger.JAEGER, JAEGER),
     "langsmith": (langsmith.LANGSMITH, LANGSMITH),
     "mlflow": (mlflow.MLFLOW, MLFLOW),
@@ -90,6 +104,8 @@ def test_an_export_cut_anywhere_is_read_up_to_there_or_told(name: str) -> None:
 
 PLACES = {
     "braintrust": '"Is it raining in Ulm?"',
+    "datadog": '"Is it raining in Ulm?"',
+    "app insights": '"chat gpt-4o"',
     "jaeger": '"1.22.1"',
     "langsmith": '"Is it raining in Ulm?"',
     "mlflow": '"no such city"',

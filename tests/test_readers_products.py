@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_products import BRAINTRUST, LANGSMITH, MLFLOW, OPENAI_TRACES, WEAVE, ZIPKIN, mlflow_3
+from kept_sink import reading_of
+from small_products import APP_INSIGHTS, BRAINTRUST, DATADOG, LANGSMITH, MLFLOW, OPENAI_TRACES, WEAVE, ZIPKIN, mlflow_3
 from test_readers_exports import held
 
 from analyzer.readers import load, resolve
@@ -30,6 +31,8 @@ SMALL: dict[str, Any] = {
     "braintrust": BRAINTRUST,
     "weave": WEAVE,
     "openai agents": OPENAI_TRACES,
+    "datadog": DATADOG,
+    "app insights": APP_INSIGHTS,
 }
 
 
@@ -51,7 +54,7 @@ def test_a_run_is_the_same_out_of_every_product(name: str, tmp_path: Path) -> No
     assert [c[6] for c in calls] == [9, 2, 1, 3]
     assert (first[2], first[4], second[4]) == ("t1", 2, 4)
     assert "assistant" in first[5]
-    if name != "openai agents":  # whose generations hold messages and no answers
+    if name not in ("openai agents", "datadog"):  # whose spans hold messages and no answers
         assert first[0] == (None if name == "braintrust" else "gpt-4o-2024-08-06")
         assert (*first[1:4], second[1]) == ("tool_calls", "t1", "u1", "stop")
     ((arguments, result, error),) = tools
@@ -126,18 +129,18 @@ def test_zipkin_is_read_whose_tags_are_texts(tmp_path: Path) -> None:
 
 def jaeger_count(path: Path) -> tuple[int, int, int, int]:
     spans = [s for trace in json.loads(path.read_bytes())["data"] for s in trace["spans"]]
-    tags = [{t["key"]: t["value"] for t in s["tags"]} for s in spans]
+    tags: list[dict[str, Any]] = [{t["key"]: t["value"] for t in s["tags"]} for s in spans]
     # OpenLLMetry's spans have the answer's id; the ADK's around them report the same calls.
     calls = [t for t in tags if "gen_ai.response.id" in t]
-    sent = sum(c.get("gen_ai.usage.input_tokens", c.get("gen_ai.usage.prompt_tokens")) for c in calls)
-    came = sum(c.get("gen_ai.usage.output_tokens", c.get("gen_ai.usage.completion_tokens")) for c in calls)
+    sent = sum(c.get("gen_ai.usage.input_tokens") or c["gen_ai.usage.prompt_tokens"] for c in calls)
+    came = sum(c.get("gen_ai.usage.output_tokens") or c["gen_ai.usage.completion_tokens"] for c in calls)
     return len(spans), len(calls), sent, came
 
 
 def tempo_count(path: Path) -> tuple[int, int, int, int]:
     libraries = [lib for b in json.loads(path.read_bytes())["batches"] for lib in b["instrumentationLibrarySpans"]]
     spans = [s for lib in libraries for s in lib["spans"]]
-    pairs = [{a["key"]: a["value"] for a in s["attributes"]} for s in spans]
+    pairs: list[dict[str, Any]] = [{a["key"]: a["value"] for a in s["attributes"]} for s in spans]
     calls = [p for p in pairs if "gen_ai.response.id" in p]
     sent, came = (sum(c[f"gen_ai.usage.{side}_tokens"]["intValue"] for c in calls) for side in ("input", "output"))
     return len(spans), len(calls), sent, came
@@ -222,3 +225,76 @@ def test_two_equal_calls_with_a_tool_between_stay_two(tmp_path: Path) -> None:
         tmp_path, [tool, outer, inner], "SELECT count(*) FROM spans WHERE kind = 'model' AND duplicate_of IS NULL"
     )
     assert found == [(2,)]
+
+
+def test_lists_written_one_after_the_other_are_all_read(tmp_path: Path) -> None:
+    (tmp_path / "appended").write_text(json.dumps(WEAVE[:2], indent=1) + "\n" + json.dumps(WEAVE[2:], indent=1) + "\n")
+    load(resolve([str(tmp_path / "appended")]), tmp_path / "t.duckdb")
+    with reading(tmp_path / "t.duckdb") as con:
+        assert con.execute("SELECT count(*) FROM spans WHERE NOT inferred").fetchall() == [(4,)]
+
+
+def constructor(kind: str, **kwargs: Any) -> dict[str, Any]:
+    return {"lc": 1, "type": "constructor", "id": ["langchain", "schema", "messages", kind], "kwargs": kwargs}
+
+
+def test_messages_as_langchain_serialises_them_are_messages(tmp_path: Path) -> None:
+    call = {"name": "weather", "args": {"city": "Ulm"}, "id": "c1", "type": "tool_call"}
+    said = {"response_metadata": {"finish_reason": "tool_calls", "model_name": "gpt-4o-2024-08-06"}}
+    counts = {"input_tokens": 220, "output_tokens": 20, "total_tokens": 240, "input_token_details": {"cache_read": 100}}
+    answer = constructor(
+        "AIMessageChunk", content="", type="AIMessageChunk", tool_calls=[call], usage_metadata=counts, **said
+    )
+    asked = [constructor("SystemMessage", content="Be brief."), constructor("HumanMessage", content="?", type="human")]
+    run = {
+        **LANGSMITH["child_runs"][0],
+        **dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), 0),
+        "inputs": {"messages": [asked]},
+        "outputs": {"generations": [[{"text": "", "message": answer}]], "llm_output": None, "type": "LLMResult"},
+    }
+    calls, seen = answers(tmp_path, [run], CALLS, SEEN)
+    assert calls[0][2:5] == (220, 100, 20)
+    assert seen[0][:2] == ("gpt-4o-2024-08-06", "tool_calls")
+    sql = (
+        "SELECT list(m.body ORDER BY m.body), any_value(r.tool_name) FROM contents c JOIN tool_requests r USING (span_key) \
+        JOIN messages m ON list_contains(c.input_keys, m.message_key)"
+    )
+    with reading(tmp_path / "t.duckdb") as con:
+        ((bodies, tool),) = con.execute(sql).fetchall()
+    assert ([json.loads(b)["role"] for b in bodies], tool) == (["system", "user"], "weather")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"schemaType": "ModelInvocationLog", "modelId": "m"}', "Bedrock"),
+        ('{"id": "1", "total_estimated_cost": 0.1, "usage": {}}', "Opik"),
+        ('{"spans": [{"type": "llm", "timestamps": {"started_at": 1}}]}', "LangWatch"),
+        ('{"Traces": [{"Segments": [{"Id": "1", "Document": "{}"}]}]}', "X-Ray"),
+    ],
+)
+def test_what_is_not_read_is_called_by_its_name(text: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "export").write_text(text)
+    _, found = reading_of(tmp_path / "export")
+    assert [says in str(r) and "flyball knows" not in str(r) for r in found.refusals] == [True]
+
+
+def test_answers_of_query_apis_are_rows(tmp_path: Path) -> None:
+    names = list(APP_INSIGHTS[0])
+    table = {
+        "name": "PrimaryResult",
+        "columns": [{"name": n} for n in names],
+        "rows": [list(r.values()) for r in APP_INSIGHTS],
+    }
+    (tmp_path / "azure").write_text(json.dumps({"tables": [table]}))
+    spans = [
+        {"id": str(n), "type": "span", "attributes": {**s, "span_kind": s["meta"]["span"]["kind"]}}
+        for n, s in enumerate(DATADOG)
+    ]
+    (tmp_path / "datadog").write_text(json.dumps({"data": spans, "meta": {}}))
+    load(resolve([str(tmp_path)]), tmp_path / "t.duckdb")
+    with reading(tmp_path / "t.duckdb") as con:
+        found = con.execute(
+            "SELECT kind, count(*), sum(input_tokens), sum(output_tokens) FROM spans WHERE NOT inferred GROUP BY kind ORDER BY kind"
+        ).fetchall()
+    assert found == [("agent", 2, None, None), ("model", 4, 1040, 50), ("tool", 2, None, None)]

@@ -141,3 +141,24 @@ def test_a_decompression_bomb_needs_no_memory(compress) -> None:
     assert seen == len(ABC)
     assert kept.kinds == ["too_long"]
     assert peak < 100 << 20
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        gzip.compress(b"{}" * 99)[:10],
+        gzip.compress(b"{}")[:10] + b"\xff" * 99,
+        zstandard.compress(b"{}")[:6] + b"\xff" * 9,
+    ],
+)
+def test_what_is_damaged_from_its_beginning_is_not_called_empty(tmp_path: Path, packed: bytes) -> None:
+    (tmp_path / "trace").write_bytes(packed)
+    kept, found = reading_of(tmp_path / "trace")
+    assert kept.issues == []
+    assert ["is damaged" in str(r) and "is empty" not in str(r) for r in found.refusals] == [True]
+
+
+def test_an_empty_file_that_was_compressed_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "trace").write_bytes(gzip.compress(b""))
+    _, found = reading_of(tmp_path / "trace")
+    assert ["is empty" in str(r) for r in found.refusals] == [True]

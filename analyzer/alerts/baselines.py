@@ -1,9 +1,10 @@
 """Lines that a policy leaves open, from recorded history: what is usual for each agent, model and tool, and how far from it is not.
 
 A line is known only where enough was recorded (`alerts.baseline_runs`); elsewhere it stays the policy's. Each says where it comes from.
-Cost and silence: `alerts.baseline_ratio` times what `alerts.baseline_quantile` of the healthy runs stay within. Shares: the smallest share
-of the fewest calls (or runs) that a rule judges which chance alone reaches less often than `alerts.baseline_chance`, if as many fail as
-have failed so far (the upper end of Wilson's 95 % interval: E. B. Wilson, "Probable inference", J. Am. Stat. Assoc. 22, 1927).
+Cost and silence: `alerts.baseline_ratio` times what `alerts.baseline_quantile` of the healthy runs stay within. Shares: the policy's
+line, moved to the smallest share of the fewest calls (or runs) that a rule judges which chance alone reaches less often than
+`alerts.baseline_chance`, if as many fail as have failed so far; no further than what is known of that demands (Wilson's 95 % interval:
+E. B. Wilson, "Probable inference", J. Am. Stat. Assoc. 22, 1927).
 """
 
 from __future__ import annotations
@@ -170,38 +171,80 @@ def _loops(runs: pl.DataFrame, policy: Policy) -> Iterator[Line]:
         latest = group.sort("last_ns").tail(_LATEST_RUNS)
         when = _dates(latest["start_ns"].min(), latest["last_ns"].max())
         looped = int(latest["looped"].sum())
-        yield _share((agent,), looped, latest.height, ("run", "looped"), policy.alerts.loop_runs, policy, when)
+        yield _share(
+            (agent,),
+            looped,
+            latest.height,
+            ("run", "looped"),
+            policy.alerts.loop_runs,
+            policy.alerts.loop_share,
+            policy,
+            when,
+        )
 
 
 def _tools(con: duckdb.DuckDBPyConnection, policy: Policy) -> Iterator[Line]:
     for tool, seen, failed, first_ns, last_ns in con.execute(_TOOLS, [MOST_VALUES]).fetchall():
         least = policy.alerts.tool_failure_calls
-        yield _share((tool,), failed, seen, ("call", "failed"), least, policy, _dates(first_ns, last_ns))
+        yield _share(
+            (tool,),
+            failed,
+            seen,
+            ("call", "failed"),
+            least,
+            policy.alerts.tool_failure_share,
+            policy,
+            _dates(first_ns, last_ns),
+        )
 
 
 def _share(
-    labels: tuple[str, ...], failed: int, seen: int, words: tuple[str, str], least: int, policy: Policy, when: str
+    labels: tuple[str, ...],
+    failed: int,
+    seen: int,
+    words: tuple[str, str],
+    least: int,
+    policy_line: float,
+    policy: Policy,
+    when: str,
 ) -> Line:
     what, did = words
     alerts = policy.alerts
     if seen < alerts.baseline_runs:
         return Line(labels, None, seen, _too_few(seen, what, alerts.baseline_runs, when))
-    line = unlikely_share(failed, seen, least, alerts.baseline_chance)
+    line = moved_share(policy_line, failed, seen, least, alerts.baseline_chance)
     told = f"{100 * line:.4g} %: {failed:,} of {seen:,} {what}s {when} {did}"
+    if line == policy_line:
+        return Line(labels, line, seen, f"{told}, which does not contradict the policy's line.")
+    if line == 1:
+        return Line(labels, line, seen, f"{told}; fewer than all of {least} say nothing new.")
     chance = f"once in {1 / alerts.baseline_chance:,.0f} times"
-    told += f"; chance alone brings such a share of {least} {what}s about less than {chance}."
-    return Line(labels, line, seen, told)
+    return Line(labels, line, seen, f"{told}; chance brings such a share of {least} about less than {chance}.")
 
 
-def unlikely_share(failed: int, seen: int, least: int, chance: float) -> float:
-    """The smallest share of `least` calls that fails with a probability below `chance`, where `failed` of `seen` did so far; at most 1."""
+def moved_share(line: float, failed: int, seen: int, least: int, chance: float) -> float:
+    """`line`, moved as far as the record demands: where `failed` of `seen` did so far, to what chance hardly reaches and no further.
+
+    It stays where the record does not know the share well enough to contradict it.
+    """
+    low, high = wilson(failed, seen)
+    return min(max(line, unlikely_share(low, least, chance)), unlikely_share(high, least, chance))
+
+
+def wilson(failed: int, seen: int) -> tuple[float, float]:
+    """Both ends of Wilson's interval for the share that fails."""
     share = failed / seen
+    middle = share + _Z**2 / (2 * seen)
     spread = _Z * sqrt(share * (1 - share) / seen + (_Z / (2 * seen)) ** 2)
-    upper = min(1.0, (share + _Z**2 / (2 * seen) + spread) / (1 + _Z**2 / seen))
+    return max(0.0, (middle - spread) / (1 + _Z**2 / seen)), min(1.0, (middle + spread) / (1 + _Z**2 / seen))
+
+
+def unlikely_share(share: float, least: int, chance: float) -> float:
+    """The smallest share of `least` calls, two at least, that fails with less than `chance` where each fails with `share`; or 1."""
     most = min(least, _MOST_JUDGED)
     beyond = 0.0
     for failing in range(most, 1, -1):
-        beyond += comb(most, failing) * upper**failing * (1 - upper) ** (most - failing)
+        beyond += comb(most, failing) * share**failing * (1 - share) ** (most - failing)
         if beyond >= chance:
             return min(1.0, (failing + 1) / most)
     return min(1.0, 2 / most)

@@ -36,7 +36,7 @@ _NAME_CHARS: Final = 80
 _SUMMARY_CHARS: Final = 500
 _SHOWN: Final = 45
 """Of the 50 blocks that a message may have."""
-_FALLBACK_SHOWN, _FALLBACK_CHARS = 5, 300
+_FALLBACK_SHOWN, _FALLBACK_CHARS = 5, 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,9 @@ def payload(look: Look) -> dict[str, Any]:
     shown = said[:_SHOWN] + ([f"and {len(said) - _SHOWN} more: flyball alerts check"] if len(said) > _SHOWN else [])
     states = [("firing", look.new), ("resolved", look.resolved)]
     return {
-        "text": "\n".join([head, *(line[:_FALLBACK_CHARS] for line in said[:_FALLBACK_SHOWN])]),
+        "text": "\n".join(
+            [head, *(f"{a.alert}: {_mrkdwn(a.summary, _FALLBACK_CHARS)}" for a in look.new[:_FALLBACK_SHOWN])]
+        ),
         "blocks": [_section(f"*{head}*"), *map(_section, shown)],
         "alerts": [{"status": status, **asdict(alert)} for status, alerts in states for alert in alerts],
     }
@@ -174,9 +176,9 @@ def _section(text: str) -> dict[str, Any]:
     return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
 
 
-def _mrkdwn(text: str) -> str:
+def _mrkdwn(text: str, chars: int = _SUMMARY_CHARS) -> str:
     """Cut before it is escaped, so that no escape is cut in two; each character becomes five at most."""
-    return text[:_SUMMARY_CHARS].translate(_ESCAPED)
+    return text[:chars].translate(_ESCAPED)
 
 
 def as_values(look: Look) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
-from analyzer.alerts.gauges import Gauges, Waiting, gauges
+from analyzer.alerts.gauges import Gauges, Recorded, Waiting, gauges_of, recorded
 from analyzer.alerts.metrics import Metric
 from analyzer.alerts.stretches import HOLD_SECONDS
 from analyzer.alerts.windows import SECOND
@@ -50,6 +50,7 @@ class DatabaseCollector(Collector):
         self._db, self._policy, self._ledger, self._hold_seconds, self._clock = db, policy, ledger, hold_seconds, clock
         self._lock = threading.Lock()
         self._last: tuple[float, list[Family]] | None = None
+        self._told: tuple[_Stamp, Recorded] | None = None
 
     def describe(self) -> Iterable[Family]:
         """Nothing, which keeps a registry from asking for all values when the collector is registered."""
@@ -68,9 +69,28 @@ class DatabaseCollector(Collector):
         adopt(self._db)
         if not self._db.exists():
             raise StoreError(self._db, "no such database; name the one that agents record into")
-        with reading(self._db) as con:
-            instants = np.array([int(now * SECOND)])
-            return gauges(con, self._policy, instants, waiting(self._ledger, now), self._hold_seconds)
+        now_ns = int(now * SECOND)
+        return gauges_of(self._recorded(now_ns), self._policy, np.array([now_ns]), waiting(self._ledger, now))
+
+    def _recorded(self, now_ns: int) -> Recorded:
+        """Read again only when something was added: while nothing is, the gauges of a later time follow from what was read."""
+        # Before it is read: what is added meanwhile changes the stamp, and is read next time.
+        stamp = _stamp(self._db, now_ns)
+        if self._told is None or self._told[0] != stamp:
+            with reading(self._db) as con:
+                self._told = stamp, recorded(con, self._policy, now_ns, 2**62, self._hold_seconds)
+        return self._told[1]
+
+
+_Stamp = tuple[object, ...]
+_READ_AGAIN_NS: Final = 3600 * SECOND
+"""So that what is too old for any gauge does not stay in memory for ever."""
+
+
+def _stamp(db: Path, now_ns: int) -> _Stamp:
+    # What a writer that was killed left lies in the log beside the file.
+    both = [path.stat() for path in (db, db.with_name(f"{db.name}.wal")) if path.exists()]
+    return (now_ns // _READ_AGAIN_NS, *((found.st_ino, found.st_mtime_ns, found.st_size) for found in both))
 
 
 def families(values: Gauges) -> Iterator[Family]:

@@ -44,7 +44,7 @@ def loop_rate(policy: Policy, lined: Set[Metric] = frozenset()) -> Iterator[Rule
             impact="All of them cost more and answer later; users see time-outs.",
             diagnosis=(
                 "Page Failures, filtered by the agent: do the loops call the same tool?",
-                "What was deployed when it began? Compare runs before and after (`flyball diff`).",
+                "What was deployed when it began? Load runs from before and after it and compare: `flyball diff before/ after/`.",
             ),
             mitigation=("Roll back the prompt or the tool; let guards block repeated calls meanwhile (`[loops]`).",),
         ),
@@ -69,7 +69,7 @@ def tool_failures(policy: Policy, lined: Set[Metric] = frozenset()) -> Iterator[
             meaning="Of the calls of one tool that ended within the last ten minutes, a large share failed.",
             impact="Agents that need it give wrong answers, retry, or give up.",
             diagnosis=(
-                "Page Tools: its failures by kind, and since when.",
+                "Page Tools: its failures by kind, and since when. Over some days: `flyball:recent_tool_failure:ratio`.",
                 "Call the tool's backend by hand with the arguments of a failed call.",
             ),
             mitigation=(
@@ -96,10 +96,11 @@ def guard_stops(policy: Policy) -> Iterator[Rule]:
             meaning="Several runs of one agent reached a line of the policy at which a guard ends a run.",
             impact="Those runs ended with a forced final answer, or none.",
             diagnosis=(
-                "Page Failures: which guard, and was it right? `flyball replay` says which stopped runs had been doing well.",
+                "Page Failures: which guard, and was it right? `flyball replay traces.duckdb` says which stopped runs had been doing well.",
             ),
             mitigation=(
-                "Right: mend what makes the runs fail. Wrong: `flyball calibrate` proposes lines from your good runs.",
+                "Right: mend what makes the runs fail.",
+                "Wrong: `flyball calibrate traces.duckdb --assume-good` proposes lines from your good runs.",
             ),
         ),
         unit=COUNT,
@@ -178,7 +179,7 @@ def unknown_prices() -> Iterator[Rule]:
     yield About(
         alert="FlyballUnknownPrices",
         summary=f"The price of {VALUE} model calls of the last hour is not known",
-        description="Every sum of money leaves them out, and no budget holds for them. `flyball check` lists what they need.",
+        description="Every sum of money leaves them out, and no budget holds for them. `flyball check traces.duckdb` lists what they need.",
         runbook=_SPENDING,
         unit=COUNT,
     ).above(UNPRICED_CALLS, 1)
@@ -188,7 +189,8 @@ _SPENDING: Final = Runbook(
     meaning="Money is spent faster than is usual or allowed, or nobody can say how fast.",
     impact="The bill.",
     diagnosis=(
-        "Page Cost: by agent, model, user and day. More runs, or dearer ones?",
+        "Page Cost: by agent, model, user and day. In Prometheus: `topk(5, flyball_hour_cost_usd)`.",
+        "More runs (`flyball_hour_runs`), or dearer ones (`flyball_run_cost_usd_max`)?",
         "Dearer: did the model change, did the prompt cache stop hitting (`cache_bust`), do runs loop?",
     ),
     mitigation=(
@@ -209,7 +211,8 @@ def reviews(policy: Policy) -> Iterator[Rule]:
             meaning="A run crossed `review.over_usd` and waits for an answer.",
             impact="It does nothing meanwhile, and after `review.timeout_seconds` the policy decides.",
             diagnosis=(
-                "`flyball reviews list`, or the page Reviews: what it has cost, and what the next request would.",
+                "`flyball reviews list` (`--ledger` where it is not the usual one), or the page Reviews: what it has cost, "
+                "and what the next request would.",
             ),
             mitigation=("`flyball reviews approve ID` or `flyball reviews deny ID`.",),
         ),
@@ -226,7 +229,9 @@ def recording() -> Iterator[Rule]:
         runbook=Runbook(
             meaning="An agent could not write down what it did. It was not disturbed.",
             impact="Runs have gaps; findings about them are less sure, and costs too low.",
-            diagnosis=("`flyball check` lists the reasons. Look at disk space and permissions beside the database.",),
+            diagnosis=(
+                "`flyball check traces.duckdb` lists the reasons. Is the disk full (`df -h .`), the folder writable (`ls -ld .`)?",
+            ),
             mitigation=("Make room, or give `record()` another place.",),
         ),
         unit=COUNT,

@@ -12,7 +12,7 @@ import polars as pl
 
 from analyzer.alerts import metrics
 from analyzer.alerts.metrics import Metric
-from analyzer.alerts.model_calls import model_calls
+from analyzer.alerts.model_calls import ATTEMPTS, ATTEMPTS_SECONDS, model_calls
 from analyzer.alerts.stretches import HOLD_SECONDS, runs_between, stretches
 from analyzer.alerts.usual import group_costs, usual_hour
 from analyzer.alerts.windows import SECOND, Combine, Instants, bounded, combined, sums
@@ -70,6 +70,44 @@ class Waiting:
     """0 without any."""
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a database holds about some time: everything that gauges of later instants need, as long as nothing is added to it."""
+
+    runs: pl.DataFrame
+    """`stretches.runs_between`."""
+    held: pl.DataFrame
+    """`stretches.stretches` of the runs of the last hour."""
+    costs: pl.DataFrame
+    tools: pl.DataFrame
+    stops: pl.DataFrame
+    attempts: pl.DataFrame
+    lost_spans: float
+
+
+def recorded(
+    con: duckdb.DuckDBPyConnection, policy: Policy, first_ns: int, last_ns: int, hold_seconds: float = HOLD_SECONDS
+) -> Recorded:
+    """For gauges of instants from `first_ns`. For `hold_seconds` a value stands after it was measured, or its run has ended."""
+    runs = runs_between(con, first_ns - int(_BACK_SECONDS * SECOND), last_ns, hold_seconds)
+    recent = runs.filter(pl.col("until_ns") >= first_ns - int(metrics.HOUR_SECONDS * SECOND))
+
+    def events(sql: str, back_seconds: float) -> pl.DataFrame:
+        found: pl.DataFrame = con.sql(sql, params=[first_ns - int(back_seconds * SECOND), last_ns]).pl()
+        return found
+
+    ((lost,),) = con.execute(_LOST).fetchall()
+    return Recorded(
+        runs,
+        stretches(con, recent, policy, hold_seconds),
+        events(_COSTS, _BACK_SECONDS),
+        events(_TOOLS, metrics.RECENT_SECONDS),
+        events(_STOPS, metrics.HOUR_SECONDS),
+        events(ATTEMPTS, ATTEMPTS_SECONDS),
+        float(lost),
+    )
+
+
 def gauges(
     con: duckdb.DuckDBPyConnection,
     policy: Policy,
@@ -77,35 +115,35 @@ def gauges(
     waiting: Waiting | None = None,
     hold_seconds: float = HOLD_SECONDS,
 ) -> Gauges:
+    """All metrics at each of `instants`, of what is recorded now; else as `gauges_of`."""
+    told = recorded(con, policy, int(instants[0]), int(instants[-1]), hold_seconds)
+    return gauges_of(told, policy, instants, waiting)
+
+
+def gauges_of(told: Recorded, policy: Policy, instants: Instants, waiting: Waiting | None = None) -> Gauges:
     """All metrics at each of `instants`. What has no time in the record (lost spans, waiting reviews) is known at the last one only.
 
     `waiting` is None where there is no ledger: then the metrics about reviews have no series.
-    For `hold_seconds` a value stands after it was measured, or its run has ended.
     """
-    first_ns, last_ns = int(instants[0]), int(instants[-1])
-    runs = runs_between(con, first_ns - int(_BACK_SECONDS * SECOND), last_ns, hold_seconds)
-    names = runs.select("run_key", "agent_name", "model", "user_id")
-    recent = runs.filter(pl.col("until_ns") >= first_ns - int(metrics.HOUR_SECONDS * SECOND))
-    held = stretches(con, recent, policy, hold_seconds)
-    named = held.join(names, on="run_key")
+    names = told.runs.select("run_key", "agent_name", "model", "user_id")
+    named = told.held.join(names, on="run_key")
     found: dict[Metric, pl.DataFrame] = {
         metric: combined(named.filter(metric=metric.name), metric.labels, instants, how)
         for metric, how in _RUN_METRICS.items()
     }
-    found.update(_of_the_hour(con, recent, held, policy, instants))
-    found.update(_spending(con, names, instants))
-    found.update(group_costs(runs, instants))
-    found.update(_tools(con, instants))
-    found.update(model_calls(con, instants))
-    found.update(_known_now(con, last_ns, waiting))
+    found.update(_of_the_hour(told, policy, instants))
+    found.update(_spending(told.costs.join(names, on="run_key"), instants))
+    found.update(group_costs(told.runs, instants))
+    found.update(_tools(told.tools, instants))
+    found.update(model_calls(told.attempts, instants))
+    found.update(_known_now(told.lost_spans, int(instants[-1]), waiting))
     return found
 
 
-def _of_the_hour(
-    con: duckdb.DuckDBPyConnection, runs: pl.DataFrame, held: pl.DataFrame, policy: Policy, instants: Instants
-) -> Gauges:
+def _of_the_hour(told: Recorded, policy: Policy, instants: Instants) -> Gauges:
     hour = int(metrics.HOUR_SECONDS * SECOND)
-    seen = runs.select(
+    recent = told.runs.filter(pl.col("until_ns") >= int(instants[0]) - hour)
+    seen = recent.select(
         "run_key", "agent_name", at_ns="start_ns", until_ns=pl.col("until_ns") + hour, value=1.0, since_ns=None
     )
     loops = policy.loops
@@ -115,11 +153,9 @@ def _of_the_hour(
         metrics.NEAR_REPEATS: loops.near_repeats,
     }
     looping = [pl.col("metric").eq(metric.name) & (pl.col("value") >= line) for metric, line in lines.items()]
-    began = held.filter(pl.any_horizontal(looping)).group_by("run_key").agg(loop_ns=pl.col("at_ns").min())
+    began = told.held.filter(pl.any_horizontal(looping)).group_by("run_key").agg(loop_ns=pl.col("at_ns").min())
     looped = seen.join(began, on="run_key").with_columns(at_ns="loop_ns")
-    stops = _events(con, _STOPS, instants, metrics.HOUR_SECONDS).join(
-        runs.select("run_key", "agent_name"), on="run_key"
-    )
+    stops = told.stops.join(recent.select("run_key", "agent_name"), on="run_key")
     labels = metrics.AGENT_LABELS
     return {
         metrics.HOUR_RUNS: combined(seen, labels, instants, "sum"),
@@ -136,8 +172,7 @@ def _zeros(all_of_them: pl.DataFrame, some: pl.DataFrame) -> pl.DataFrame:
     return joined.with_columns(pl.col("value").fill_null(0.0))
 
 
-def _spending(con: duckdb.DuckDBPyConnection, names: pl.DataFrame, instants: Instants) -> Gauges:
-    calls = _events(con, _COSTS, instants, _BACK_SECONDS).join(names, on="run_key")
+def _spending(calls: pl.DataFrame, instants: Instants) -> Gauges:
     priced = calls.drop_nulls("cost_usd").with_columns(amount="cost_usd")
     unpriced = calls.with_columns(amount="unpriced")
     return {
@@ -161,8 +196,7 @@ def _user_days(priced: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _tools(con: duckdb.DuckDBPyConnection, instants: Instants) -> Gauges:
-    calls = _events(con, _TOOLS, instants, metrics.RECENT_SECONDS)
+def _tools(calls: pl.DataFrame, instants: Instants) -> Gauges:
     calls = calls.with_columns(bounded(calls["tool_name"]))
     of = (metrics.TOOL_LABELS, metrics.RECENT_SECONDS, instants)
     return {
@@ -171,19 +205,11 @@ def _tools(con: duckdb.DuckDBPyConnection, instants: Instants) -> Gauges:
     }
 
 
-def _known_now(con: duckdb.DuckDBPyConnection, now_ns: int, waiting: Waiting | None) -> Gauges:
-    ((lost,),) = con.execute(_LOST).fetchall()
-    now = {metrics.LOST_SPANS: float(lost)}
+def _known_now(lost_spans: float, now_ns: int, waiting: Waiting | None) -> Gauges:
+    now = {metrics.LOST_SPANS: lost_spans}
     if waiting is not None:
         now |= {metrics.REVIEWS_WAITING: float(waiting.reviews), metrics.REVIEW_WAIT_SECONDS: waiting.oldest_seconds}
     return {metric: pl.DataFrame({"at_ns": [now_ns], "value": [value]}) for metric, value in now.items()}
-
-
-def _events(con: duckdb.DuckDBPyConnection, sql: str, instants: Instants, back_seconds: float) -> pl.DataFrame:
-    """What happened from so long before the first instant to the last."""
-    between = [int(instants[0]) - int(back_seconds * SECOND), int(instants[-1])]
-    events: pl.DataFrame = con.sql(sql, params=between).pl()
-    return events
 
 
 def grid(first_ns: int, last_ns: int, seconds: float) -> Instants:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-import duckdb
 import polars as pl
 
 from analyzer.alerts import metrics
@@ -36,7 +35,8 @@ _CANCELLED: Final = re.compile(r"cancel|keyboardinterrupt|generatorexit", re.IGN
 _AGAIN_SECONDS: Final = 120.0
 """A request that follows a failed one of the same run within this time is the same one, sent again: clients wait a minute at most."""
 
-_CALLS: Final = """
+ATTEMPTS_SECONDS: Final = 2 * metrics.RECENT_SECONDS + _AGAIN_SECONDS
+ATTEMPTS: Final = """
 SELECT run_key, coalesce(provider, '') AS provider, coalesce(request_model, response_model, '') AS model, start_ns,
     coalesce(end_ns, start_ns) AS at_ns, failed, coalesce(retries, 0) AS resent, coalesce(error_type, '') AS error_type,
     CASE WHEN failed THEN concat_ws(' ', error_type, coalesce(error_message, failure_kind)) END AS said
@@ -49,10 +49,8 @@ def kind_of(said: str) -> str:
     return next((kind for kind, pattern in KINDS.items() if pattern.search(said)), OTHER)
 
 
-def model_calls(con: duckdb.DuckDBPyConnection, instants: Instants) -> dict[Metric, pl.DataFrame]:
-    """The metrics about requests to models at each of `instants`."""
-    back = 2 * metrics.RECENT_SECONDS + _AGAIN_SECONDS
-    attempts: pl.DataFrame = con.sql(_CALLS, params=[int(instants[0]) - int(back * SECOND), int(instants[-1])]).pl()
+def model_calls(attempts: pl.DataFrame, instants: Instants) -> dict[Metric, pl.DataFrame]:
+    """The metrics about requests to models at each of `instants`, from the `ATTEMPTS` of the time and of `ATTEMPTS_SECONDS` before."""
     rows = requests(attempts)
     failed = rows.filter("failed")
     refused = failed.filter(pl.col("kind").is_in(REFUSED))

@@ -251,7 +251,7 @@ _STUCK: Final = Runbook(
     impact="Somebody waits for an answer that does not come; a worker is occupied.",
     diagnosis=(
         f"{_OPEN} A call that hangs is shown as pending.",
-        "Is its process alive? A killed one leaves its run open; after two hours nobody waits for it any more.",
+        "Is its process alive (`ps`, or your orchestrator)? A killed one leaves its run open, for two hours at most.",
         "A tool that waits for a person, or for a lock?",
     ),
     mitigation=(
@@ -346,7 +346,7 @@ _COST: Final = Runbook(
     diagnosis=(
         f"{_OPEN} Cost per turn says when it began.",
         "Does it loop, or is its context large? Those have alerts and findings of their own.",
-        "Has it simply more to do? Then the line is too low for it: `flyball calibrate` proposes one.",
+        "Has it simply more to do? Then the line is too low for it: `flyball calibrate traces.duckdb --assume-good` proposes one.",
     ),
     mitigation=(
         "Set a budget per run and per user and day (`cost.run_limit_usd`, `cost.user_day_limit_usd`).",

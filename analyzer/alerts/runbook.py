@@ -27,7 +27,8 @@ def _page(alert: str, group: Sequence[Rule], baselines: Sequence[Baseline]) -> I
     yield f"{first.summary.replace(VALUE, 'N')}. {first.description}"
     for title, text in (("Meaning", (first.runbook.meaning,)), ("Impact", (first.runbook.impact,))):
         yield from ("", f"## {title}", "", *text)
-    for title, steps in (("Diagnosis", first.runbook.diagnosis), ("Mitigation", first.runbook.mitigation)):
+    diagnosis = (*_first_look(first), *first.runbook.diagnosis)
+    for title, steps in (("Diagnosis", diagnosis), ("Mitigation", first.runbook.mitigation)):
         yield from ("", f"## {title}", "", *(f"{n}. {step}" for n, step in enumerate(steps, 1)))
     yield from ("", "## Rule", "")
     for rule in group:
@@ -40,6 +41,19 @@ def _page(alert: str, group: Sequence[Rule], baselines: Sequence[Baseline]) -> I
     if first.detectors:
         names = ", ".join(f"`flyball explain {slug}`" for slug in first.detectors)
         yield from ("", f"Afterwards in the report: {names}.")
+
+
+def _first_look(rule: Rule) -> Iterable[str]:
+    """Whom it is about and how bad it is, with and without Prometheus; commands as they are typed."""
+    metric = next(rule.when.metrics())
+    whom = f", by {' and '.join(f'`{label}`' for label in rule.labels)}" if rule.labels else ""
+    yield (
+        f"How bad is it now{whom}? In Prometheus or Grafana: `sort_desc({metric})`. Without: "
+        f"`flyball metrics --db traces.duckdb --once | grep {metric}`. Put the database that your agents record into "
+        "for `traces.duckdb`, here and below."
+    )
+    if rule.detectors:
+        yield f"Which runs, and what happened in them: `flyball check traces.duckdb --select {','.join(rule.detectors)}`."
 
 
 def _lines(baseline: Baseline, lined: Lined) -> Iterable[str]:

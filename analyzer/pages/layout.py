@@ -20,9 +20,17 @@ COMPARE, POLICY, IMPORT = (FOLDER / f"{name}.py" for name in ("compare", "policy
 FAILURES, COST, TOOLS = (FOLDER / f"{name}.py" for name in ("failures", "cost", "tools"))
 
 
-# Tables are drawn on a canvas, which has no name by itself: that of the heading above it.
-_NAMES: Final = """
+# Tables are drawn on a canvas, which has no name by itself: that of the heading above it. Nor does CSS hear of the focus within one.
+_TABLES: Final = """
 export default function () {
+  const heard = new AbortController();
+  const on = (name, act) => document.addEventListener(name, act, { capture: true, signal: heard.signal });
+  const grid = (event) => event.target.closest?.("canvas") && event.target.closest("[data-testid=stDataFrameResizable]");
+  let typed = false;
+  on("keydown", () => { typed = true; });
+  on("pointerdown", () => { typed = false; });
+  on("focusin", (event) => grid(event)?.toggleAttribute("data-keys", typed));
+  on("focusout", (event) => { if (!grid(event)?.contains(event.relatedTarget)) grid(event)?.removeAttribute("data-keys"); });
   const name = () => document.querySelectorAll("[data-testid=data-grid-canvas]:not([aria-label])").forEach((table) => {
     const above = [...document.querySelectorAll("h1, h2")].filter((head) => head.compareDocumentPosition(table) & 4).pop();
     table.setAttribute("aria-label", `Table: ${above?.innerText ?? ""}` + (table.closest("[data-opens]") ? "; Enter opens a row" : ""));
@@ -30,7 +38,7 @@ export default function () {
   const watcher = new MutationObserver(name);
   watcher.observe(document.body, { childList: true, subtree: true });
   name();
-  return () => watcher.disconnect();
+  return () => { watcher.disconnect(); heard.abort(); };
 }
 """
 
@@ -40,12 +48,12 @@ def begin() -> None:
     st.set_page_config(page_title="Flyball", page_icon=FOLDER / "icon.svg", layout="wide")
     st.logo(FOLDER / "mark.svg", size="medium")
     st.html(FOLDER / "style.css")
-    _namer()(key="names")
+    _for_tables()(key="tables")
 
 
-def _namer() -> Any:
+def _for_tables() -> Any:
     # Registered anew on each run of the script, as Streamlit wants it.
-    return st.components.v2.component("flyball_names", js=_NAMES)
+    return st.components.v2.component("flyball_tables", js=_TABLES)
 
 
 def options() -> Options:

@@ -126,7 +126,7 @@ with right:
     else:
         st.altair_chart(charts.spend_over_time(spend))
         if undated.height:
-            cost = f", {words.money(undated['cost_usd'].sum())} together" if undated["cost_usd"].count() else ""
+            cost = f", {words.money(float(undated['cost_usd'].sum()))} together" if undated["cost_usd"].count() else ""
             st.caption(f"Not on this axis: {words.plural(undated.height, 'run')} of unknown time{cost}.")
 
 modes, agents = failures.by_mode(shown.found), overview.worst_agents(shown.runs)

@@ -192,7 +192,7 @@ def review(asked: Review, now: datetime) -> str:
         tile("Spent so far", words.money(asked.spent_usd), _of_limit(asked.limit_usd)),
     ]
     prompt = f'<p class="fb-said">{text(asked.prompt)}</p>' if asked.prompt else ""
-    return page(line(facts), f'<div class="fb-tiles">{"".join(numbers)}</div>', prompt)
+    return page(line(facts), f'<div class="fb-tiles fb-few">{"".join(numbers)}</div>', prompt)
 
 
 def _of_limit(limit_usd: float | None) -> str:

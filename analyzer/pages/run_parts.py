@@ -94,6 +94,8 @@ def _finding(finding: Finding) -> None:
 
 def time_line(facts: Facts, aim: Aim) -> None:
     """The waterfall, a page of it at a time, below an overview where there are several."""
+    if st.session_state.pop("picked a span", False):
+        st.rerun()  # the whole page, which turns to it
     st.header("Timeline", anchor="timeline")
     whole = facts.timeline
     pages = max(1, -(-whole.rows.height // SPANS_PER_PAGE))
@@ -132,6 +134,7 @@ def _picked(key: str) -> None:
     picked: Any = st.session_state[key]["selection"].get(charts_timeline.PICKED)
     if picked:
         show_span(str(picked[0]["span_id"]))
+        st.session_state["picked a span"] = True
 
 
 def _about_times(facts: Facts) -> list[str]:

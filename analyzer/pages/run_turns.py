@@ -57,12 +57,13 @@ def conversed(facts: Facts, aim: Aim) -> None:
         page = pager(
             pages, conversation_folds.page_with(found, aim.turn, per_page), f"turns {per_page} {facts.key} {aim.name}"
         )
+    if aim.span_id or aim.finding:
+        place = f"{aim.name} {st.session_state.get('moves', 0)}"
+        # Before the turns, where it stays the same element whatever is leafed through.
+        st.html(_SCROLL % crc32(place.encode("utf-8", "replace")), unsafe_allow_javascript=True)
     with data.opened(facts.shown) as con:
         for entry in found[(page - 1) * per_page : page * per_page]:
             _entry(con, facts, entry, beside, aim, whole=whole)
-    if aim.span_id or aim.finding:
-        place = f"{aim.name} {st.session_state.get('moves', 0)}"
-        st.html(_SCROLL % crc32(place.encode("utf-8", "replace")), unsafe_allow_javascript=True)
 
 
 def _entries(facts: Facts, *, whole: bool) -> tuple[list[Entry], int]:

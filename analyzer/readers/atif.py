@@ -1,13 +1,16 @@
 """Trajectories in ATIF, the Agent Trajectory Interchange Format: one document, the steps of one agent, with usage and cost of each.
 
 Steps marked as copied context were counted where they came from: here they are history. Sub-agents in the document are runs below its
-own; those in files of their own are read when they are given too. Format: harborframework.com, "ATIF" (RFC 0001).
+own; so are those in files of their own, where the trajectory that refers to them is read before.
+
+Format: harborframework.com, "ATIF" (RFC 0001).
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Hashable
 from typing import Any, Final
 
 from analyzer.readers import openai_messages
@@ -26,6 +29,7 @@ from analyzer.readers.agent_runs import (
 from analyzer.readers.format import Format
 from analyzer.readers.lines import values
 from analyzer.readers.loose import amount, count, dumps, listing, mapping, moment_ns, text
+from analyzer.readers.seen import kept_for
 from analyzer.readers.sink import Sink
 from analyzer.readers.streams import Stream
 from instrument import semconv
@@ -50,11 +54,12 @@ def _sniff(head: bytes) -> bool:
 
 
 def _read(stream: Stream, sink: Sink) -> None:
-    spans, made = Spans(sink, stream.source, "atif"), Counter[str]()
+    spans, made, links = Spans(sink, stream.source, "atif"), Counter[str](), kept_for(sink)
     for value in values(stream, sink):
         for found in map(mapping, value if isinstance(value, list) else [value]):
             if listing(found.get("steps")):
-                _Trajectory(spans, found, made).tell()
+                above = next((links[n] for n in _names(found) if n in links), None)
+                _Trajectory(spans, found, made, links, above).tell()
             else:
                 made["odd"] += 1
     report(sink, stream.source, _INFERRED, made)
@@ -68,9 +73,17 @@ class _Trajectory:
     """One agent's steps on their way to a run."""
 
     def __init__(
-        self, spans: Spans, found: dict[str, Any], made: Counter[str], parent: Run | None = None, depth: int = 0
+        self,
+        spans: Spans,
+        found: dict[str, Any],
+        made: Counter[str],
+        links: dict[Hashable, Any],
+        parent: Run | None = None,
+        depth: int = 0,
     ) -> None:
-        self._spans, self._found, self._made, self._depth = spans, found, made, depth
+        self._spans, self._found, self._made, self._links, self._depth = spans, found, made, links, depth
+        self._within = {n for b in listing(found.get("subagent_trajectories")) for n in _names(mapping(b))}
+        """Names of the sub-agents that are in the document."""
         agent, name = mapping(found.get("agent")), text(found.get("session_id"))
         identity = ("atif", text(found.get("trajectory_id")) or "", dumps(found))
         agent_name = text(agent.get("name")) or "agent"
@@ -93,7 +106,7 @@ class _Trajectory:
         self._made["other_files"] += self._found.get("continued_trajectory_ref") is not None
         for below in map(mapping, listing(self._found.get("subagent_trajectories"))):
             if self._depth < _DEEPEST:
-                _Trajectory(self._spans, below, self._made, self._run, self._depth + 1).tell()
+                _Trajectory(self._spans, below, self._made, self._links, self._run, self._depth + 1).tell()
             else:
                 self._made["too_deep"] += 1
         self._end()
@@ -109,6 +122,14 @@ class _Trajectory:
                 semconv.REPORTED_OUTPUT_TOKENS: output,
             }
         )
+        self._run.forget()  # it may be kept for its sub-agents
+
+    def _refer(self, result: dict[str, Any]) -> None:
+        """Keeps this run for the sub-agents in other files that the result of a call refers to."""
+        for names in map(_names, map(mapping, listing(result.get("subagent_trajectory_ref")))):
+            if not self._within.intersection(names):
+                self._made["other_files"] += 1
+                self._links |= {n: self._run for n in names if n not in _names(self._found)}
 
     def _told(self, role: str, step: dict[str, Any]) -> None:
         at = moment_ns(step.get("timestamp"))
@@ -121,7 +142,7 @@ class _Trajectory:
         if parts:
             self._run.say(said(role, *parts), at_ns=at)
         for result in self._results(step):
-            self._made["other_files"] += len(listing(result.get("subagent_trajectory_ref")))
+            self._refer(result)
 
     def _agent(self, step: dict[str, Any]) -> None:
         calls = [mapping(c) for c in listing(step.get("tool_calls"))]
@@ -168,7 +189,7 @@ class _Trajectory:
         return list(zip(named, results, strict=True))
 
     def _result(self, call: dict[str, Any] | None, result: dict[str, Any], at: int | None, copied: bool) -> None:
-        self._made["other_files"] += len(listing(result.get("subagent_trajectory_ref")))
+        self._refer(result)
         content = result.get("content")
         if call is None:  # of no call: what the harness said next
             parts = openai_messages.content(content)
@@ -186,6 +207,11 @@ class _Trajectory:
         self._run.say(said("tool", answered(call_id, told)))
 
 
+def _names(found: dict[str, Any]) -> list[Hashable]:
+    """What a trajectory goes by, and is referred to by."""
+    return [("atif", name) for n in ("trajectory_id", "session_id") if (name := text(found.get(n))) is not None]
+
+
 def _reasoning(step: dict[str, Any]) -> list[Message]:
     thought = text(step.get("reasoning_content"))
     return [{"type": "reasoning", "content": thought}] if thought else []
@@ -197,6 +223,6 @@ ATIF: Final = Format(
     _read,
     about="Written by Harbor, Terminus 2, OpenHands and others; ATIF 1.0 to 1.7. Recognised by `schema_version`.",
     sees="Messages, reasoning, tool definitions, tool calls with arguments and results, usage and cost of each step, sub-agents in the "
-    "same document, compactions, and the log's own totals.",
+    "same document or in files that are read after it, compactions, and the log's own totals.",
     cannot_see="Whether a tool failed (the format has no mark for it), when a request was sent, finish reasons, whether the task was done.",
 )

@@ -276,7 +276,9 @@ def usage_of(found: Any) -> dict[str, Any]:
     """Token counts by our names; whatever is no count is left out first."""
     usage = mapping(found)
     counts: dict[str, Any] = {name: count(usage.get(name)) for name in _COUNTERS}
-    if counts["input_tokens"] is None and counts["output_tokens"] is None:
+    if not any(
+        counts.values()
+    ):  # programs that write the same files put 0 where nobody told them; no answer takes nothing
         return {}
     counts["cache_creation"] = {k: count(v) for k, v in mapping(usage.get("cache_creation")).items()}
     searches = count(mapping(usage.get("server_tool_use")).get("web_search_requests"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from analyzer.readers.app_insights import APP_INSIGHTS
 from analyzer.readers.atif import ATIF
 from analyzer.readers.attribute_map import ATTRIBUTE_MAP
 from analyzer.readers.braintrust import BRAINTRUST
@@ -13,6 +14,7 @@ from analyzer.readers.claude_code import CLAUDE_CODE
 from analyzer.readers.claude_stream import CLAUDE_STREAM
 from analyzer.readers.codex import CODEX
 from analyzer.readers.codex_exec import CODEX_EXEC
+from analyzer.readers.datadog import DATADOG
 from analyzer.readers.format import Format
 from analyzer.readers.gemini_cli import GEMINI_CLI
 from analyzer.readers.gemini_stream import GEMINI_STREAM
@@ -58,6 +60,8 @@ FORMATS: Final[tuple[Format, ...]] = (
     MLFLOW,
     WEAVE,
     OPENAI_TRACES,
+    DATADOG,
+    APP_INSIGHTS,
     OPENINFERENCE,
     SPAN_RECORD,
     SDK_SPANS,

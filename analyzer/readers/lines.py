@@ -19,9 +19,9 @@ LIMIT: Final = 256 << 20
 """Bytes of the longest line, and of the longest document that has to be read whole. Longer ones become issues."""
 _SHOWN: Final = 20
 """Broken lines named one by one."""
-# No JSON document has a closing and an opening brace with nothing but white space between, so this is where one ends.
+# No JSON document has a closing and an opening bracket with nothing but white space between, so this is where one ends.
 # Possessive, because a million empty lines would otherwise be tried in a million ways.
-BETWEEN_DOCUMENTS: Final = re.compile(rb"(?<=\})[^\S\n]*+\n\s*+(?=\{)")
+BETWEEN_DOCUMENTS: Final = re.compile(rb"(?<=[}\]])[^\S\n]*+\n\s*+(?=[{\[])")
 _NULS_AT_ENDS = re.compile(rb"^\0+|\0+$", re.MULTILINE)
 
 

@@ -37,7 +37,7 @@ _INFERRED: Final = {
     "counter_reset": "token counts started again from less than they were: what was used in between may be missing",
     "other_records": "events about the session itself, which no model reads, were passed over",
 }
-_JOIN: Final = "join the events of the folder to one JSON Lines file, in the order of their numbers, and read that"
+_JOIN: Final = "give the folder that holds the events, not single files of it: all of them are one conversation"
 
 
 def _sniff(head: bytes) -> bool:
@@ -77,7 +77,8 @@ OPENHANDS: Final = Format(
     "OpenHands log",
     _sniff,
     _read,
-    about="`output.jsonl` of OpenHands evaluations and its issue resolver, and events of its SDK (`events.jsonl`). Recognised by a "
+    about="`output.jsonl` of OpenHands evaluations and its issue resolver, and events of its SDK (`events.jsonl`, or a folder with "
+    "a file for each). Recognised by a "
     "`history` beside `metrics`, `instance_id` or `issue`, or by events such as `ActionEvent`.",
     sees="Model calls with usage, cost and latency where they are written down, tool calls with arguments, results and exit codes, "
     "condensations, and whether the issue was resolved. Counters that add up become the usage of single calls.",

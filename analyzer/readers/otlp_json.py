@@ -17,7 +17,7 @@ from analyzer.readers.streams import Stream
 _MARK = re.compile(rb'"resource(?:S|_s)pans"\s*:')  # protobuf's JSON may keep the names of the .proto file
 _OPENS = re.compile(rb'^[ \t]*\{[ \t]*"resource(?:S|_s)pans"\s*:', re.MULTILINE)
 _LINE_END = re.compile(rb"[\r\n]")
-_OLD: Final = (b"instrumentationLibrary", b"instrumentation_library")
+_OLD: Final = b'"instrumentation'
 # Within a text the second quote would have a backslash before it.
 _OLD_NAME = re.compile(rb'"instrumentation(?:Library|_library)(Spans|_spans)?"(?=\s*:)')
 
@@ -38,11 +38,7 @@ def _read(stream: Stream, sink: Sink) -> None:
 
 def in_current_names(data: bytes) -> bytes:
     """The same JSON, with the names of OTLP from version 0.19 on for older ones."""
-    return (
-        _OLD_NAME.sub(lambda m: b'"scopeSpans"' if m[1] else b'"scope"', data)
-        if any(name in data for name in _OLD)
-        else data
-    )
+    return _OLD_NAME.sub(lambda m: b'"scopeSpans"' if m[1] else b'"scope"', data) if _OLD in data else data
 
 
 def _over_many_lines(head: bytes) -> bool:

@@ -19,9 +19,9 @@ _FIELD: Final = descriptor_pb2.FieldDescriptorProto
 _BYTES, _DOUBLE, _INT, _UINT, _TIME, _BOOL = (
     _FIELD.TYPE_BYTES, _FIELD.TYPE_DOUBLE, _FIELD.TYPE_INT64, _FIELD.TYPE_UINT32, _FIELD.TYPE_FIXED64, _FIELD.TYPE_BOOL,
 )  # fmt: skip
-_Declared = tuple[str, int, Any, bool]
+Field = tuple[str, int, Any, bool]
 """Name, number, type (or the name of a message), and whether it may be repeated."""
-_MESSAGES: Final[dict[str, tuple[_Declared, ...]]] = {
+MESSAGES: Final[dict[str, tuple[Field, ...]]] = {
     "AnyValue": (
         ("stringValue", 1, _BYTES, False),
         ("boolValue", 2, _BOOL, False),
@@ -41,6 +41,7 @@ _MESSAGES: Final[dict[str, tuple[_Declared, ...]]] = {
     "Span": (
         ("trace_id", 1, _BYTES, False),
         ("span_id", 2, _BYTES, False),
+        ("trace_state", 3, _BYTES, False),
         ("parent_span_id", 4, _BYTES, False),
         ("name", 5, _BYTES, False),
         ("kind", 6, _INT, False),
@@ -49,6 +50,7 @@ _MESSAGES: Final[dict[str, tuple[_Declared, ...]]] = {
         ("attributes", 9, _BYTES, True),
         ("dropped", 10, _UINT, False),
         ("events", 11, "Event", True),
+        ("links", 13, _BYTES, True),
         ("status", 15, "Status", False),
     ),
     "ScopeSpans": (("scope", 1, "Scope", False), ("spans", 2, "Span", True)),
@@ -59,15 +61,16 @@ _KNOWN_BYTES: Final = 256
 """Attributes longer than this hardly come again and would fill the memory."""
 
 
-def _classes() -> dict[str, Any]:
-    file = descriptor_pb2.FileDescriptorProto(name="flyball/otlp.proto", package="flyball.otlp", syntax="proto3")
-    for name, fields in _MESSAGES.items():
+def classes(messages: dict[str, tuple[Field, ...]], package: str) -> dict[str, Any]:
+    """A class for each of `messages`. On the wire a message is bytes with their length: declared as bytes, it stays undecoded."""
+    file = descriptor_pb2.FileDescriptorProto(name=f"{package}.proto", package=package, syntax="proto3")
+    for name, fields in messages.items():
         message = file.message_type.add(name=name)
         for field, number, kind, repeated in fields:
             made = message.field.add(name=field, number=number)
             made.label = _FIELD.LABEL_REPEATED if repeated else _FIELD.LABEL_OPTIONAL
             if isinstance(kind, str):
-                made.type, made.type_name = _FIELD.TYPE_MESSAGE, f".flyball.otlp.{kind}"
+                made.type, made.type_name = _FIELD.TYPE_MESSAGE, f".{package}.{kind}"
             else:
                 made.type = kind
             if name == "AnyValue":
@@ -76,12 +79,10 @@ def _classes() -> dict[str, Any]:
             message.oneof_decl.add(name="value")
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"flyball.otlp.{name}")) for name in _MESSAGES
-    }
+    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}")) for name in messages}
 
 
-_CLASSES: Final = _classes()
+_CLASSES: Final = classes(MESSAGES, "flyball.otlp")
 _RESOURCE_SPANS: Final = _CLASSES["ResourceSpans"]
 _KEY_VALUE: Final = _CLASSES["KeyValue"]
 

@@ -17,7 +17,7 @@ import orjson
 
 from analyzer.readers.compression import PIECE, Pieces
 from analyzer.readers.sink import Sink
-from analyzer.readers.streams import Stream, unpacked
+from analyzer.readers.streams import Stream, Told, unpacked
 from instrument.errors import UnreadableTrace
 from instrument.otlp import Issue
 
@@ -62,7 +62,10 @@ def as_lines(stream: Stream, sink: Sink) -> Iterator[Stream]:
             raise UnreadableTrace(
                 stream.source, f"is a Parquet file that cannot be read ({_first_line(e)}); copy it again"
             ) from None
-        yield unpacked(_lines(found, stream.source, sink), stream.source, sink)
+        told = Told(sink)
+        lines = unpacked(_lines(found, stream.source, told), stream.source, sink)
+        told.say(stream.source, lines.head)
+        yield lines
 
 
 def _lines(found: ParquetFile, source: str, sink: Sink) -> Pieces:

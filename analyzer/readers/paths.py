@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from analyzer.readers.event_stores import stores_in
 from instrument.errors import UnreadableTrace
 from instrument.journal import folder_of
 
@@ -28,6 +29,8 @@ class Source:
     path: str
     named: bool
     """Whether the user named this very file: then it must hold a trace. Files found in a folder need not."""
+    parts: tuple[str, ...] = ()
+    """Where `path` is a folder with an event in each file: those files, which are read as one."""
 
 
 @dataclass(slots=True)
@@ -112,11 +115,12 @@ def _globbed(pattern: str) -> Iterator[Source]:
     matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - the pattern may be absolute
     if not matches:
         raise UnreadableTrace(pattern, "no such file or folder, and no file matches it; check the path")
+    stores = stores_in(matches)
     for match in matches:
         if Path(match).is_dir():
             yield from _walked(match)
         elif not _is_special(match):
-            yield Source(match, named=False)
+            yield from _found(match, stores)
 
 
 def _walked(folder: str) -> Iterator[Source]:
@@ -126,15 +130,26 @@ def _walked(folder: str) -> Iterator[Source]:
         databases = [name for name in files if is_database(Path(here, name))]
         beside = {name + ending for name in databases for ending in _BESIDE_DATABASE}
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in beside)
+        stores = stores_in(os.path.join(here, name) for name in files)  # noqa: PTH118 - keeps the path as the user wrote it
         for name in sorted(files):
-            path = os.path.join(here, name)  # noqa: PTH118 - keeps the path as the user wrote it
+            path = os.path.join(here, name)  # noqa: PTH118 - likewise
             if not is_aside(name) and name not in beside and Path(path).is_file():
                 found = True
-                yield Source(path, named=False)
+                yield from _found(path, stores)
     if unreadable:
         raise unreadable[0]
     if not found:
         raise UnreadableTrace(folder, "is a folder without any file to read; check the path")
+
+
+def _found(path: str, stores: dict[str, tuple[str, ...]]) -> Iterator[Source]:
+    """The file, or, for the first event of a store, the whole store."""
+    folder = str(Path(path).parent)
+    events = stores.get(folder, ())
+    if path not in events:
+        yield Source(path, named=False)
+    elif path == events[0]:
+        yield Source(folder, named=False, parts=events)
 
 
 def is_aside(name: str) -> bool:

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from analyzer.readers.archives import NESTED, Member, opener
+from analyzer.readers.event_stores import Joined
 from analyzer.readers.format import Format
 from analyzer.readers.formats import FORMATS, format_of
 from analyzer.readers.parquet import as_lines, is_parquet
@@ -131,6 +132,9 @@ def _read_members(members: Iterator[Member], source: str, sink: Sink, formats: S
 def _opened(source: Source, stdin: BinaryIO | None) -> Iterator[BinaryIO]:
     if source.path == STANDARD_INPUT:
         yield stdin or sys.stdin.buffer
+        return
+    if source.parts:
+        yield cast("BinaryIO", Joined(source.parts))
         return
     with Path(source.path).open("rb") as file:
         yield file

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Hashable
-from typing import Final
+from typing import Any, Final
 
 from analyzer.readers.sink import Sink
 
 _SEEN: Final[dict[int, set[Hashable]]] = {}
 """By the identity of the sink, which is what the files of one reading have in common; gone when the sink is."""
+_KEPT: Final[dict[int, dict[Hashable, Any]]] = {}
+"""Likewise."""
 
 
 def first_time(sink: Sink, *keys: Hashable) -> bool:
@@ -21,3 +23,11 @@ def first_time(sink: Sink, *keys: Hashable) -> bool:
     new = seen.isdisjoint(keys)
     seen.update(keys)
     return new
+
+
+def kept_for(sink: Sink) -> dict[Hashable, Any]:
+    """What readers keep in the reading that goes into `sink`, for files that are read after this one."""
+    if id(sink) not in _KEPT:
+        _KEPT[id(sink)] = {}
+        weakref.finalize(sink, _KEPT.pop, id(sink), None)
+    return _KEPT[id(sink)]

@@ -13,6 +13,7 @@ from typing import BinaryIO, Final, cast
 from analyzer.readers.compression import PIECE, Pieces, decompressor
 from analyzer.readers.sink import Sink
 from instrument.errors import UnreadableTrace
+from instrument.otlp import Issue
 
 HEAD: Final = 64 << 10
 """Bytes from which a format is told."""
@@ -87,8 +88,38 @@ def unpacked(pieces: Pieces, source: str, sink: Sink, file: BinaryIO | None = No
         if undo is None:
             break
         file = None
-        head, pieces = _peek(undo(pieces, source, sink))
+        told = Told(sink)
+        head, pieces = _peek(undo(pieces, source, told))
+        told.say(source, head)
     return Stream(source, head, pieces, file)
+
+
+class Told:
+    """Issues on their way to a sink, held back until it is known whether anything could be read at all."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink, self._held = sink, list[Issue]()
+        self._passed = False
+        self.add, self.add_lines = sink.add, sink.add_lines
+
+    def add_issue(self, issue: Issue) -> None:
+        """As the sink's."""
+        if self._passed:
+            self._sink.add_issue(issue)
+        else:
+            self._held.append(issue)
+
+    def say(self, source: str, head: bytes) -> None:
+        """Hands on what was held. Raises UnreadableTrace where there is a problem and nothing before it (`head` is empty)."""
+        if self._held and not head:
+            problem = self._held[0]
+            reason = problem.message.partition("; ")[0]
+            raise UnreadableTrace(
+                source, f"is damaged from its beginning ({reason}), so nothing of it can be read; {problem.remedy}"
+            )
+        self._passed = True
+        for issue in self._held:
+            self._sink.add_issue(issue)
 
 
 def as_text(stream: Stream) -> Stream:

@@ -36,6 +36,8 @@ _MARK: Final = re.compile(
     rb'|"history"\s*:\s*\[\s*\{\s*"(?:role|agent|message_type|is_demo)"'
 )
 _TOOL: Final = "bash"
+_ENDED: Final = re.compile(r"exit_\w+")
+"""Action of the step that SWE-agent writes in place of an answer which crossed a limit (of cost, of context, of errors)."""
 
 
 def _sniff(head: bytes) -> bool:
@@ -120,6 +122,14 @@ class _Trajectory:
     def _told(self, answer: Message, action: str | None, heard: Message) -> None:
         """A model call, of which the next request holds what is `heard`."""
         self._answers += 1
+        self._made["no_usage"] += 1
+        self._made["no_times"] += 1
+        if action and _ENDED.fullmatch(action.strip()) and _words(answer).startswith("Exit"):
+            self._asked = {}
+            self._run.answer(
+                answer, {semconv.REQUEST_MODEL: self._model, semconv.OUTPUT_MESSAGES: None}, said=said("assistant")
+            )
+            return
         calls = [p for p in answer["parts"] if p["type"] == "tool_call"]
         if not calls and action and action.strip():
             calls = [asked(f"action-{self._answers}", _TOOL, {"command": action.strip()})]
@@ -127,8 +137,6 @@ class _Trajectory:
             self._made["inferred_calls"] += 1
         self._asked = {str(c["id"]): (str(c["name"] or "unknown"), c["arguments"]) for c in calls}
         self._run.answer(answer, {semconv.REQUEST_MODEL: self._model}, said=heard)
-        self._made["no_usage"] += 1
-        self._made["no_times"] += 1
 
     def _place(self, found: dict[str, Any]) -> int | None:
         """Which of the steps left is this answer's: the next that says the same, else the next one if it did the same."""
@@ -174,6 +182,10 @@ class _Trajectory:
         took = amount(self._step.get("execution_time"))
         self._run.call(tool, facts, end_ns=None if took is None else self._run.next_ns + int(took * 1e9))
         self._made["no_times"] += took is None
+
+
+def _words(answer: Message) -> str:
+    return "".join(str(p.get("content") or "") for p in answer["parts"] if p["type"] == "text")
 
 
 def _from_steps(steps: list[dict[str, Any]]) -> Iterator[Message]:

@@ -21,15 +21,19 @@ from analyzer.readers.streams import Stream
 _MARK: Final = re.compile(rb'"(?:batches|resource(?:S|_s)pans)"\s*:')
 _BATCH: Final = re.compile(r"(?:^|\.|\[\])batches\[\]\.(?:scopeSpans|scope_spans|instrumentationLibrarySpans)$")
 _INNER: Final = re.compile(r"\.resource(?:S|_s)pans$")
+_OUTER: Final = re.compile(r"resource(?:S|_s)pans\[\]")
 _NAMES: Final = ("batches", "resourceSpans", "resource_spans")
 _LEVELS: Final = 6
 """Lists and maps around the spans."""
 
 
 def _sniff(head: bytes) -> bool:
-    return _MARK.search(head) is not None and any(
-        _BATCH.search(place) or (_INNER.search(place) and not place.startswith("[].")) for place in outline(head)
-    )
+    return _MARK.search(head) is not None and any(_BATCH.search(place) or _is_inner(place) for place in outline(head))
+
+
+def _is_inner(place: str) -> bool:
+    """Whether spans lie within something else there: not in a list of documents, and not behind a torn line of spans."""
+    return _INNER.search(place) is not None and not place.startswith("[].") and not _OUTER.match(place)
 
 
 def _read(stream: Stream, sink: Sink) -> None:

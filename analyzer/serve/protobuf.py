@@ -12,62 +12,42 @@ import math
 from typing import Any, Final
 
 import orjson
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from analyzer.readers.otlp_messages import MESSAGES, Field, classes
 from analyzer.serve.batch import NO_ID, NO_SPAN, Batch, Malformed
 
 _FIELD: Final = descriptor_pb2.FieldDescriptorProto
-_BYTES, _TEXT, _UINT, _TIME, _ENUM = (
-    _FIELD.TYPE_BYTES, _FIELD.TYPE_STRING, _FIELD.TYPE_UINT32, _FIELD.TYPE_FIXED64, _FIELD.TYPE_INT32,
-)  # fmt: skip
-# Numbers and types of opentelemetry/proto/trace/v1/trace.proto; what is a message there and `bytes` here stays undecoded.
-_VIEW: Final[dict[str, tuple[tuple[str, int, Any, bool], ...]]] = {
+_UNDECODED: Final = frozenset(("resource", "scope", "events", "links", "status"))
+_TEXTS: Final = frozenset(("name", "trace_state"))
+
+
+def _shallow(message: str) -> tuple[Field, ...]:
+    """The fields of a message, those that few spans have or that are all the same as bytes."""
+    return tuple(
+        (
+            name,
+            number,
+            _FIELD.TYPE_BYTES if name in _UNDECODED else _FIELD.TYPE_STRING if name in _TEXTS else kind,
+            many,
+        )
+        for name, number, kind, many in MESSAGES[message]
+    )
+
+
+_VIEW: Final = {
     "Request": (("resource_spans", 1, "ResourceSpans", True),),
-    "ResourceSpans": (("resource", 1, _BYTES, False), ("scope_spans", 2, "ScopeSpans", True)),
-    "ScopeSpans": (("scope", 1, _BYTES, False), ("spans", 2, "Span", True)),
-    "Span": (
-        ("trace_id", 1, _BYTES, False),
-        ("span_id", 2, _BYTES, False),
-        ("trace_state", 3, _TEXT, False),
-        ("parent_span_id", 4, _BYTES, False),
-        ("name", 5, _TEXT, False),
-        ("kind", 6, _ENUM, False),
-        ("start_time_unix_nano", 7, _TIME, False),
-        ("end_time_unix_nano", 8, _TIME, False),
-        ("attributes", 9, _BYTES, True),
-        ("dropped_attributes_count", 10, _UINT, False),
-        ("events", 11, _BYTES, True),
-        ("links", 13, _BYTES, True),
-        ("status", 15, _BYTES, False),
-    ),
+    **{message: _shallow(message) for message in ("ResourceSpans", "ScopeSpans", "Span")},
 }
+_Request: Final[Any] = classes(_VIEW, "flyball.view")["Request"]
 _KNOWN: Final = 4_096
 _KNOWN_BYTES: Final = 256
 """Pieces longer than this hardly come again and would fill the memory."""
 _NOT_FINITE: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
-
-
-def _view() -> Any:
-    file = descriptor_pb2.FileDescriptorProto(name="flyball/otlp_view.proto", package="flyball.view", syntax="proto3")
-    for name, fields in _VIEW.items():
-        message = file.message_type.add(name=name)
-        for field, number, kind, repeated in fields:
-            made = message.field.add(name=field, number=number)
-            made.label = _FIELD.LABEL_REPEATED if repeated else _FIELD.LABEL_OPTIONAL
-            if isinstance(kind, str):
-                made.type, made.type_name = _FIELD.TYPE_MESSAGE, f".flyball.view.{kind}"
-            else:
-                made.type = kind
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("flyball.view.Request"))
-
-
-_Request: Final[Any] = _view()
 
 
 class Requests:
@@ -127,8 +107,8 @@ class Requests:
                 b'"parentSpanId":"%b",' % parent.hex().encode() if parent else b"",
                 known.get(name) or self._name(name),
                 span.kind,
-                span.start_time_unix_nano,
-                span.end_time_unix_nano,
+                span.start,
+                span.end,
                 b",".join(attributes),
                 rest,
             )
@@ -144,7 +124,7 @@ class Requests:
             found["events"] = [_event(Span.Event.FromString(raw)) for raw in events]
         if links := span.links:
             found["links"] = [_link(Span.Link.FromString(raw)) for raw in links]
-        if dropped := span.dropped_attributes_count:
+        if dropped := span.dropped:
             found["droppedAttributesCount"] = dropped
         if state := span.trace_state:
             found["traceState"] = state

@@ -145,13 +145,23 @@ def _made() -> Iterator[Seed]:
     from small_agent_logs import SMALL
     from small_agent_logs_more import MORE, more_as_text
     from small_exports import COLUMNS, FLAT, LANGFUSE, LOGS, RECORD, TREE
-    from small_products import BRAINTRUST, LANGSMITH, MLFLOW, OPENAI_TRACES, WEAVE, ZIPKIN, mlflow_3
+    from small_products import (
+        APP_INSIGHTS,
+        BRAINTRUST,
+        DATADOG,
+        LANGSMITH,
+        MLFLOW,
+        OPENAI_TRACES,
+        WEAVE,
+        ZIPKIN,
+        mlflow_3,
+    )
     from test_readers_parquet import OURS, parquet
     from test_readers_protobuf import FULL, logs_message, message, with_four_bytes, with_varints
 
     for text in (*SMALL.values(), *map(more_as_text, MORE)):
         yield _of_text(text.encode())
-    products = (BRAINTRUST, LANGSMITH, MLFLOW, OPENAI_TRACES, WEAVE, ZIPKIN, mlflow_3())
+    products = (APP_INSIGHTS, BRAINTRUST, DATADOG, LANGSMITH, MLFLOW, OPENAI_TRACES, WEAVE, ZIPKIN, mlflow_3())
     for value in (COLUMNS, FLAT, LANGFUSE, LOGS, RECORD, TREE, *products):
         yield _of_text(json.dumps(value).encode())
     spans = [FULL, {**FULL, "spanId": "00f067aa0ba902b0", "parentSpanId": ""}]

@@ -21,6 +21,18 @@ _USD: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5
 _SHARES: Final = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
 _WAIT_SECONDS: Final = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14_400.0, 86_400.0)
 
+_USAGE: Final = {
+    semconv.INPUT_TOKENS: (semconv.METRIC_INPUT_TOKENS, "Input tokens of model calls, cached ones included."),
+    semconv.OUTPUT_TOKENS: (semconv.METRIC_OUTPUT_TOKENS, "Output tokens of model calls, reasoning included."),
+    semconv.CACHE_READ_TOKENS: (semconv.METRIC_CACHE_READ_TOKENS, "Input tokens read from the prompt cache."),
+    semconv.CACHE_WRITE_TOKENS: (semconv.METRIC_CACHE_WRITE_TOKENS, "Input tokens written to the prompt cache."),
+    semconv.REASONING_TOKENS: (semconv.METRIC_REASONING_TOKENS, "Output tokens spent on reasoning."),
+}
+_PER_CALL: Final = {
+    semconv.INPUT_TOKENS: (semconv.METRIC_CALL_INPUT_TOKENS, "Input tokens of one model call."),
+    semconv.OUTPUT_TOKENS: (semconv.METRIC_CALL_OUTPUT_TOKENS, "Output tokens of one model call."),
+}
+
 
 class Instruments:
     """All of one meter provider, with the values that its attributes may have."""
@@ -29,6 +41,18 @@ class Instruments:
         meter = provider.get_meter(semconv.SCOPE)
         # The unit of money is written as an annotation, which exporters leave out of the name: it is in the name already.
         counter, histogram = meter.create_counter, meter.create_histogram
+        self.usage = {name: counter(metric, "{token}", what) for name, (metric, what) in _USAGE.items()}
+        """Counter by the attribute of a span that it adds up."""
+        self.call_tokens = {
+            name: histogram(metric, "{token}", what, explicit_bucket_boundaries_advisory=_TOKENS)
+            for name, (metric, what) in _PER_CALL.items()
+        }
+        self.inference_seconds = histogram(
+            semconv.METRIC_INFERENCE_SECONDS,
+            "s",
+            "Duration of a call of a model.",
+            explicit_bucket_boundaries_advisory=_CLIENT_SECONDS,
+        )
         self.tokens = histogram(
             semconv.METRIC_TOKENS,
             "{token}",

@@ -15,7 +15,7 @@ from opentelemetry.trace import StatusCode
 from instrument import semconv
 from instrument.billing import cost_of_span
 from instrument.guards.facts import Action, Intervention
-from instrument.metrics.facts import Reported, outcome_of, refused_by_api, reported
+from instrument.metrics.facts import Reported, count_of, outcome_of, refused_by_api, reported
 from instrument.metrics.instruments import Instruments, instruments_of
 from instrument.metrics.labels import OTHER
 from instrument.metrics.nesting import OpenSpan
@@ -71,10 +71,12 @@ class Meters:
             outer.inner = again if again is not None and not call.has_usage else call
         if again is None:
             about = self._about(call, facts)
-            self._record(made.model_seconds, seconds, {**about, semconv.ERROR_TYPE: self._error(facts, failed=failed)})
+            ended = {**about, semconv.ERROR_TYPE: self._error(facts, failed=failed)}
+            self._record(made.inference_seconds, seconds, ended)
+            self._record(made.model_seconds, seconds, ended)
         elif again.has_usage or not call.has_usage:
             return  # the span within it has told all of it
-        self._usage(call, facts, made.agents.of(agent))
+        self._usage(call, facts, made.agents.of(agent), failed=failed)
         self._cost(facts, day, made.agents.of(agent), run, failed=failed)
 
     def _about(self, call: Reported, facts: Facts) -> dict[str, Any]:
@@ -87,8 +89,15 @@ class Meters:
             **_server(made, facts),
         }
 
-    def _usage(self, call: Reported, facts: Facts, agent: str | None) -> None:
+    def _usage(self, call: Reported, facts: Facts, agent: str | None, *, failed: bool) -> None:
         made, about = self._made, self._about(call, facts)
+        for name, counter in made.usage.items():
+            if (tokens := count_of(facts.get(name))) is not None:
+                self._add(counter, tokens, {**about, semconv.TOKEN_MODALITY: "unknown"})
+        ended = {**about, semconv.ERROR_TYPE: self._error(facts, failed=failed)}
+        for name, histogram in made.call_tokens.items():
+            if (tokens := count_of(facts.get(name))) is not None:
+                self._record(histogram, tokens, ended)
         for kind, count in (("input", call.input_tokens), ("output", call.output_tokens)):
             if count is not None:
                 self._record(made.tokens, count, {**about, semconv.TOKEN_TYPE: kind})

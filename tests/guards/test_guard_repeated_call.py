@@ -16,11 +16,17 @@ def _read(number: int) -> Call:
     return tool_call("read_file", {"path": f"notes/day{number}.md"}, f"notes of day {number}")
 
 
+def _import(number: int) -> Call:
+    return tool_call("edit_file", {"path": "a.py", "insert": "import os"}, f"[a.py has {number + 7} lines]")
+
+
 LEFT_ALONE: dict[str, list[Entry]] = {
     "three times": [_SEARCH] * 3,
     "six at once": [turn(*[_SEARCH] * 6)],
     "three turns of twins": [turn(_SEARCH, _SEARCH)] * 3,
     "progress in numbers": [tool_call("status", {}, f"{n} of 9") for n in range(9)],
+    "one text seven times": [_import(n) for n in range(7)],
+    "the same key again": [tool_call("press_key", {"key": "Down"}, f"row {n}") for n in range(12)],
     "pauses alone": [tool_call("sleep", {"seconds": 5}, "slept")] * 12,
     "the same check after each edit": [
         e
@@ -61,6 +67,13 @@ def test_nudges_then_blocks_then_stops(tool: str) -> None:
     assert [(a, t) for _, a, t in played.said()] == [("nudge", 4), *[("block", t) for t in (5, 6, 7)], ("stop", 8)]
     assert played.ran == [f"call_{n}_0" for n in range(4)]
     assert [i.value for i in played.acts] == [4, 5, 6, 7, 8]
+
+
+def test_one_text_written_again_is_a_loop_though_the_file_grows() -> None:
+    played = play([_import(n) for n in range(20)])
+    blocks = [("block", t) for t in range(9, 16)]
+    assert [(a, t) for _, a, t in played.said()] == [("nudge", 8), *blocks, ("stop", 16)]
+    assert played.ran == [f"call_{n}_0" for n in range(8)]
 
 
 def test_a_blocked_call_keeps_the_loop_alive_whatever_else_is_looked_at() -> None:

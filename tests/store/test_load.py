@@ -137,6 +137,30 @@ def test_foreign_ids_stay_apart_keep_their_parents_and_are_reported():
     assert rows(con, "SELECT DISTINCT kind, error FROM issues") == [("foreign_id", False)]
 
 
+def test_spans_of_one_shape_from_several_files_keep_their_file_and_so_do_their_issues():
+    said = {"gen_ai.tool.name": "search", "gen_ai.tool.call.arguments": "{}"}
+    call = {"attributes": [{"key": key, "value": {"stringValue": value}} for key, value in said.items()]}
+    files = {
+        "a": [line(traceId="run-1", spanId="a", parentSpanId="p", **call), line(traceId=trace_id("a"), **call)],
+        "b": [line(traceId=trace_id("b"), droppedAttributesCount=1, **call), line(traceId=trace_id("c"), **call)],
+        "c": [line(traceId=trace_id("d"), spanId="a", droppedAttributesCount=1, **call)],
+    }
+    con = in_memory()
+    with Loader(con) as loader:
+        for name, lines in files.items():
+            loader.add_lines(b"\n".join(json.dumps(each).encode() for each in lines), name)
+        loader.finish()
+    traces = rows(con, "SELECT sources.name, trace_id FROM spans JOIN sources USING (source_key) ORDER BY ALL")
+    assert [source for source, _ in traces] == ["a", "a", "b", "b", "c"]
+    assert {("a", trace_id("a")), ("b", trace_id("b")), ("b", trace_id("c")), ("c", trace_id("d"))} <= set(traces)
+    assert rows(con, "SELECT kind, source, count FROM issues ORDER BY ALL") == [
+        ("clipped", "b", 1),
+        ("clipped", "c", 1),
+        ("foreign_id", "a", 3),
+        ("foreign_id", "c", 1),
+    ]
+
+
 def test_broken_lines_are_issues_with_their_number_and_the_rest_is_read():
     good = json.dumps(line()).encode()
     con = read(b"\n".join([b"{nonsense", b"", b"   ", b'{"resourceLogs": []}', b"[1]", good]), "a.jsonl")

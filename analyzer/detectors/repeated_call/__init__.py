@@ -95,7 +95,9 @@ def alone(stretches: pl.DataFrame, story: pl.DataFrame, longest_cycle: int) -> p
         stretches.select(own="call_key", row=pl.int_ranges(first, after)).with_row_index("stretch_key").explode("row")
     )
     # Two keys as one number; a call that is not known whole equals none.
-    calls = story.select("step", "turn", "call_key", same=pl.col("call_key") * _ODD + pl.col("result_key"))
+    # A failure ends a cycle (`call_cycle`), so a call that came round with one is no part of any.
+    whole = pl.when(~pl.col("failed")).then(pl.col("call_key") * _ODD + pl.col("result_key"))
+    calls = story.select("step", "turn", "call_key", same=whole)
     within = (
         within.hstack(calls[within["row"]])
         # Parallel calls of one turn come in any order, and twice the same is once.

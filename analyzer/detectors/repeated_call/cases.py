@@ -15,6 +15,10 @@ def _read(number: int) -> Entry:
     return tool_call("read_file", {"path": f"notes/{number}.md"}, f"notes of day {number}")
 
 
+def _import(number: int) -> Entry:
+    return tool_call("edit_file", {"path": "a.py", "insert": "import os"}, f"[a.py has {number + 7} lines]\nimport os")
+
+
 def _blocked(times: int) -> Call:
     return rejected_call(
         "search",
@@ -37,6 +41,9 @@ _STEP: Final = "\nThought: I shall search for it.\nAction: search(refund policy)
 _CUSTOMERS: Final = ("Ada, who is angry", "Ben from Leeds", "our oldest client", "the school in Kiel", "a new shop")
 _PROMPTED: Final = frozenset({"gen_ai", "anthropic_sdk", "gen_ai_old", "openinference", "openllmetry"})
 """Dialects that tell the words of a request, and of a tool also what no request repeats."""
+
+_TOLD: Final = frozenset(DIALECTS) - {"hashed"}
+"""Dialects that tell the words of a result."""
 
 _SPANS: Final = frozenset(DIALECTS) - {"messages_only"}
 """Dialects with tool spans: only these say that a call was blocked."""
@@ -72,6 +79,47 @@ CASES: Final = (
         "arguments in another order are the same",
         [*[tool_call("f", {"a": 1, "b": 2}), tool_call("f", {"b": 2, "a": 1.0})] * 2, _DONE],
         ["repeated_call"],
+    ),
+    Case(
+        "one text written again and again, as the file grows",
+        [*[_import(n) for n in range(12)], _DONE],
+        [Found("repeated_call", turns=(1, 12), severity="error")],
+        only=_TOLD,
+    ),
+    Case(
+        "one message sent again and again, each with a new id",
+        [*[tool_call("send_message", {"to": "ops", "text": "restart"}, {"id": f"m{n}17"}) for n in range(9)], _DONE],
+        [Found("repeated_call", turns=(1, 9), severity="error")],
+        only=_TOLD,
+    ),
+    Case(
+        "several calls in no order are one finding, and mentions",
+        [*[_read(int(number)) for number in "123213312132231"], _DONE],
+        [
+            Found("repeated_call", turns=(1, 15), severity="warning"),
+            Found("repeated_call", severity="info"),
+            Found("repeated_call", severity="info"),
+        ],
+    ),
+    Case(
+        "a cycle with a failure in each round is no cycle, and still a loop",
+        [*[_SEARCH, _read(1), tool_call("create", {"path": "a.py"}, "it exists", error="Error")] * 5, _DONE],
+        [
+            Found("repeated_call", turns=(1, 13), severity="warning"),
+            Found("repeated_call", severity="info"),
+            Found("error_cascade", turns=(3, 15)),
+        ],
+    ),
+    Case("quiet: seven times one text", [*[_import(n) for n in range(7)], _DONE], []),
+    Case(
+        "quiet: keys pressed again, and text that is read on",
+        [
+            *[tool_call("press_key", {"key": "Down"}, f"row {n}") for n in range(9)],
+            *[tool_call("scroll_down", {}, f"line {n}") for n in range(9)],
+            *[tool_call("write_stdin", {"chars": "x"}, f"step {n}") for n in range(9)],
+            _DONE,
+        ],
+        [],
     ),
     Case(
         "an edit that is made again and again",
