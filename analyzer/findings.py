@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -168,6 +169,8 @@ class Report:
     outcomes: tuple[Outcome, ...] = ()
     issues: tuple[Issue, ...] = ()
     totals: Totals = field(default_factory=Totals)
+    wasted_usd: Mapping[int, float] = field(default_factory=dict)
+    """Known cost of the useless turns of each run that has any, each turn once, by the number of the run in the store."""
     guard_actions: tuple[GuardAction, ...] = ()
     """By run, in order of time."""
     stops: tuple[Stop, ...] = ()

@@ -24,7 +24,7 @@ from analyzer.findings import LOST, Finding, Outcome, Report, Severity, State
 from analyzer.frames import ASKED, PARTITION_SPANS, Frames, columns_of, partitions
 from analyzer.guarding import actions_of, guarded_runs, stops_of
 from analyzer.totals import issues_of, lost_share, totals_of
-from analyzer.waste import OWN, Waste, wasted
+from analyzer.waste import OWN, Waste, by_run, wasted
 from instrument.policy import Policy
 
 SPAN_IDS_SHOWN: Final = 100
@@ -72,6 +72,7 @@ def judge(
         findings=tuple(sorted(findings, key=_worst_first)),
         outcomes=tuple(_outcome(d, [p.sights[d.slug] for p in parts], trust) for d in detectors),
         issues=issues_of(con),
+        wasted_usd=by_run([p.useless for p in parts]),
         totals=replace(totals, guarded_runs=len(guarded), stopped_runs=len(stops), guard_actions=len(actions)),
         guard_actions=actions,
         stops=stops,

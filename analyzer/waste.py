@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -85,6 +86,12 @@ def _together(spent: pl.DataFrame, own: pl.DataFrame) -> pl.DataFrame:
     )
     columns = ("run_key", "turn", *_MEASURES)
     return pl.concat([whole.select(columns), parts.select(columns)])
+
+
+def by_run(useless: Sequence[pl.DataFrame]) -> dict[int, float]:
+    """Known US dollars by `run_key`, of the useless turns that `wasted` put together."""
+    known = [turns.select("run_key", "cost_usd").drop_nulls() for turns in useless if len(turns)]
+    return dict(pl.concat(known).group_by("run_key").agg(pl.col("cost_usd").sum()).iter_rows()) if known else {}
 
 
 def spent_in(frames: Frames, turns: pl.DataFrame) -> pl.DataFrame:

@@ -140,14 +140,17 @@ def test_bad_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixt
 
 def test_one_unreadable_input_does_not_hide_what_the_others_say(capsys: pytest.CaptureFixture[str]) -> None:
     Path("broken.jsonl.gz").write_bytes(gzip.compress(LOOP)[:40])
-    assert main(["check", "broken.jsonl.gz", "missing", "loop.jsonl", "--format", "json"]) == 2
+    Path("torn.jsonl.gz").write_bytes(gzip.compress(LOOP)[:-9])
+    assert main(["check", "broken.jsonl.gz", "torn.jsonl.gz", "missing", "loop.jsonl", "--format", "json"]) == 2
     out, err = capsys.readouterr()
     report = json.loads(out)
     assert [f["detector"] for f in report["findings"]] == ["repeated_call"]
     assert {(i["kind"], i["source"]) for i in report["issues"] if i["error"]} >= {
         ("refused", "missing"),
-        ("cut_off", "broken.jsonl.gz"),
+        ("refused", "broken.jsonl.gz"),
+        ("cut_off", "torn.jsonl.gz"),
     }
+    assert "broken.jsonl.gz: is damaged from its beginning" in err
     assert "flyball: missing: no such file" in err
 
 

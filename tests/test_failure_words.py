@@ -125,6 +125,8 @@ ANSWERS = (
     "/home/x/file.txt",
     "Fehlerbehandlung in Java",
     "Erreurs fréquentes",
+    "Missing required parameter: how to mend it, with examples",
+    "Invalid JSON: common causes",
     "Missing persons: list",
     "Access control list: ok",
     "Quota: 5 of 10",

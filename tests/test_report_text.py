@@ -258,6 +258,7 @@ def test_colour_only_where_asked_for() -> None:
         (share(0.0001), "under 1 %"),
         (share(0.999), "99 %"),
         (share(1.0), "100 %"),
+        (share(4.753), "475 %"),
     ],
 )
 def test_amounts_read_as_people_write_them(shown: str, reads: str) -> None:

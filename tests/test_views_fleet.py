@@ -66,10 +66,15 @@ class Day:
 def read(con: duckdb.DuckDBPyConnection) -> Day:
     """Everything the pages ask of a store."""
     report = judge(con)
-    runs = run_views.with_findings(run_views.summaries(con), report.findings)
+    runs = run_views.with_findings(run_views.summaries(con), report.findings, report.wasted_usd)
     found = failures.found(report.findings)
     judged = tools.with_findings(tools.summaries(con), tools.trends(con), found)
     return Day(report, runs, found, cost.spent(con), cost.sources(con), judged)
+
+
+def test_all_runs_together_wasted_what_the_report_says(day: Day) -> None:
+    assert day.runs["wasted_usd"].sum() == pytest.approx(day.report.totals.wasted_cost_usd)
+    assert day.runs["wasted_usd"].count() > 1
 
 
 @pytest.fixture(scope="module")

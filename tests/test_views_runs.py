@@ -71,17 +71,18 @@ def test_unknown_prices_leave_the_cost_unknown_and_are_counted(tmp_path: Path) -
     assert (row["cost_usd"], row["unpriced_calls"]) == (None, 2)
 
 
-def test_findings_give_a_run_its_worst_severity_and_its_largest_waste(runs: pl.DataFrame) -> None:
+def test_findings_give_a_run_its_worst_severity_and_what_it_wasted(runs: pl.DataFrame) -> None:
     run_id = looping(3).run_id
     found = [
         finding(run_id),
         finding(run_id, "cost_outlier", severity=Severity.ERROR, wasted_cost_usd=None),
         finding(run_id, wasted_cost_usd=0.7),
     ]
-    rows = {row["run_id"]: row for row in views.with_findings(runs, found).iter_rows(named=True)}
+    run_key = runs.filter(run_id=run_id)["run_key"].item()
+    rows = {row["run_id"]: row for row in views.with_findings(runs, found, {run_key: 0.9}).iter_rows(named=True)}
     assert rows[run_id]["findings"] == 3
     assert rows[run_id]["rank"] == Severity.ERROR.rank
-    assert rows[run_id]["wasted_usd"] == 0.7
+    assert rows[run_id]["wasted_usd"] == 0.9
     assert rows[run_id]["detectors"] == ["cost_outlier", "repeated_call"]
     quiet = rows[healthy(1).run_id]
     assert (quiet["findings"], quiet["rank"], quiet["wasted_usd"], quiet["detectors"]) == (0, None, None, [])
@@ -117,7 +118,9 @@ def test_filters_narrow_together(runs: pl.DataFrame, wanted: Wanted, numbers: li
 
 
 def test_the_sums_are_of_what_the_filter_lets_through(runs: pl.DataFrame) -> None:
-    marked = views.with_findings(runs, [finding(looping(3).run_id), finding(looping(3).run_id, wasted_cost_usd=0.2)])
+    failed_keys = runs.filter(outcome="failed")["run_key"]
+    waste = {failed_keys[0]: 0.5, 999: 4.0}
+    marked = views.with_findings(runs, [finding(looping(3).run_id), finding(looping(3).run_id)], waste)
     table = RunTable(marked)
     failed = table.sums(Wanted(outcomes=["failed"]))
     own = runs.filter(outcome="failed")
@@ -238,11 +241,13 @@ def test_sorting_puts_what_is_not_known_last(runs: pl.DataFrame) -> None:
 def test_spend_over_time_sums_to_the_spend_and_splits_off_the_waste(tmp_path: Path) -> None:
     path = write(tmp_path / "a.duckdb", [healthy(n) for n in range(1, 6)] + [growing(6)])
     with reading(path) as con:
-        runs = views.with_findings(views.summaries(con), [finding(growing(6).run_id, wasted_cost_usd=0.25)])
+        summaries = views.summaries(con)
+    run_key = summaries.filter(run_id=growing(6).run_id)["run_key"].item()
+    runs = views.with_findings(summaries, [finding(growing(6).run_id)], {run_key: 0.25})
     over_time = views.spend_over_time(runs)
     assert over_time["runs"].sum() == 6
     assert over_time["wasted_usd"].sum() == pytest.approx(0.25)
-    assert over_time["useful_usd"].sum() == pytest.approx(runs["cost_usd"].sum() - 0.25)
+    assert over_time["useful_usd"].sum() == pytest.approx(float(runs["cost_usd"].sum()) - 0.25)
     assert over_time["start"].is_sorted()
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from analyzer.alerts.baselines import FILE as BASELINES_FILE
+from analyzer.alerts.baselines import read
 from analyzer.alerts.prometheus import RULES_FILE, generate
 from analyzer.checklist.state import Found, Shown, State
 from analyzer.report.amounts import counted
@@ -72,7 +74,9 @@ def _alerts(folder: Path | None, policy: Policy) -> Found:
         return State.NO, (f"{folder.name} holds no {RULES_FILE}",)
     except (OSError, UnicodeDecodeError) as e:
         raise FlyballError(f"{path}: cannot be read ({e}); choose another folder with --alerts") from None
-    if there == generate(policy)[RULES_FILE]:
+    recorded = path.with_name(BASELINES_FILE)
+    baselines = read(recorded) if recorded.exists() else ()
+    if there == generate(policy, baselines=baselines)[RULES_FILE]:
         return State.YES, (f"{RULES_FILE} carries the numbers of this policy; whether it is loaded, Prometheus says",)
     return State.PARTLY, (f"{RULES_FILE} has other numbers than this policy: make it anew",)
 

@@ -23,8 +23,8 @@ _FORMATS: Final = ("json", "markdown", "junit", "github")
 _LONGEST_PATHS: Final = 36
 """Characters of paths that are repeated in a suggestion."""
 READABLE: Final = (
-    "OTLP JSON, OpenTelemetry spans dumped as JSON, sessions of Claude Code, pi, mini-swe-agent and SWE-agent, tau2 results, "
-    "chat messages, flyball databases and journals"
+    "spans of OpenTelemetry or of a tracing product, sessions and logs of agents, chat messages, flyball databases and journals "
+    "(docs/formats.md names all formats)"
 )
 
 

@@ -121,7 +121,10 @@ TABLE = {
     "cost_usd": st.column_config.NumberColumn("Spend, $", format=dollars, width=90),
     "median_run_usd": st.column_config.NumberColumn("Median run, $", format="%.4g", width=105),
     "wasted_usd": st.column_config.NumberColumn(
-        "Wasted, $", format=dollars, width=85, help="Of each run its largest finding; empty: not known"
+        "Wasted, $",
+        format=dollars,
+        width=85,
+        help="What is known of the cost of useless turns, each once; empty: nothing",
     ),
     "unpriced_calls": st.column_config.NumberColumn("Without price", format="localized", width=100),
     "input_tokens": st.column_config.NumberColumn("Tokens in", format="compact", width=85),

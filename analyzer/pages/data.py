@@ -126,7 +126,7 @@ def judged(version: Version, title: str, policy_json: bytes) -> Snapshot:
     with reading(path) as con:
         report = judge(con, msgspec.json.decode(policy_json, type=Policy))
         runs = run_views.summaries(con)
-    return Snapshot(path, title, version[1], run_views.with_findings(runs, report.findings), report)
+    return Snapshot(path, title, version[1], run_views.with_findings(runs, report.findings, report.wasted_usd), report)
 
 
 def asked(shown: Snapshot, query: Callable[..., T], *arguments: Any) -> T:

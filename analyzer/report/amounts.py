@@ -44,10 +44,10 @@ def duration(seconds: float | None) -> str:
 
 
 def share(part: float) -> str:
-    """0..1 as per cent; what is not all never reads 100 %, and what is not nothing never 0 %."""
+    """A share as per cent, over 100 where it is more than all; what is not all never reads 100 %, and what is not nothing never 0 %."""
     if 0 < part < 0.01:
         return "under 1 %"
-    return f"{min(part, 0.99) if part < 1 else 1:.0%}".replace("%", " %")
+    return f"{min(part, 0.99) if part < 1 else part:,.0%}".replace("%", " %")
 
 
 def counted(count: int, noun: str) -> str:

@@ -88,7 +88,7 @@ def by_group(spent: pl.DataFrame, runs: pl.DataFrame, by: str) -> pl.DataFrame:
 
     `runs`, `calls`, `unpriced_calls`, `cost_usd` (null: no call has a price), `median_run_usd` (of runs with a price), `input_tokens`,
     `output_tokens`, `cache_read_tokens`, `cache_write_tokens`, `uncached_tokens` and `cache_read_share` of the input of calls that tell
-    (null: none does), `wasted_usd` (of each run its largest finding; by model: null, a run has several). `runs` from `with_day`.
+    (null: none does), `wasted_usd` (what is known of it; by model: null, a run has several). `runs` from `with_day`.
     """
     of_model = by == "model"
     facts = runs.select("run_key", "wasted_usd", *([] if of_model else [pl.col(by)]))

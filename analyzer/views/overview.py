@@ -88,7 +88,7 @@ def new_since(found: pl.DataFrame, runs: pl.DataFrame, deploys: pl.DataFrame) ->
 
 def worst_agents(runs: pl.DataFrame) -> pl.DataFrame:
     """One row is one agent (null: no name): `runs`, `failed` (by outcome), `troubled` (a warning or an error was found), `cost_usd`,
-    `wasted_usd` (of each run its largest finding; null: nothing known), `wasted_share` of its cost; the most wasted first, then the largest
+    `wasted_usd` (null: nothing known), `wasted_share` of its cost; the most wasted first, then the largest
     share of troubled runs. `runs` from `views.runs.with_findings`.
     """
     return (

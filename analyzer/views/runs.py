@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import duckdb
@@ -59,14 +59,18 @@ def summaries(con: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     return frame.join(guarded, on="run_key", how="left", maintain_order="left")
 
 
-def with_findings(runs: pl.DataFrame, findings: Iterable[Finding]) -> pl.DataFrame:
+def with_findings(
+    runs: pl.DataFrame, findings: Iterable[Finding], wasted_usd: Mapping[int, float] | None = None
+) -> pl.DataFrame:
     """`runs` with `findings` (how many), `rank` (of the worst severity, null: none), `detectors` and `wasted_usd`.
 
-    `wasted_usd` is that of the largest finding of the run, so a turn that several findings name is counted once; null where
-    there is none or its size is not known.
+    `wasted_usd` is given by `run_key`, as in a `Report`; of all runs together it is what the report's totals say. Null: nothing known.
     """
-    rows = [(f.run_id, f.detector, f.severity.rank, f.wasted_cost_usd) for f in findings]
-    schema = {"run_id": pl.String, "detector": pl.String, "rank": pl.Int8, "wasted_usd": pl.Float64}
+    rows = [(f.run_id, f.detector, f.severity.rank) for f in findings]
+    schema = {"run_id": pl.String, "detector": pl.String, "rank": pl.Int8}
+    waste = pl.DataFrame(
+        list((wasted_usd or {}).items()), {"run_key": runs.schema["run_key"], "wasted_usd": pl.Float64}, orient="row"
+    )
     grouped = (
         pl.DataFrame(rows, schema=schema, orient="row")
         .group_by("run_id")
@@ -74,11 +78,12 @@ def with_findings(runs: pl.DataFrame, findings: Iterable[Finding]) -> pl.DataFra
             findings=pl.len(),
             rank=pl.col("rank").max(),
             detectors=pl.col("detector").unique().sort(),
-            wasted_usd=pl.col("wasted_usd").max(),
         )
     )
-    return runs.join(grouped, on="run_id", how="left", maintain_order="left").with_columns(
-        pl.col("findings").fill_null(0), pl.col("detectors").fill_null([])
+    return (
+        runs.join(grouped, on="run_id", how="left", maintain_order="left")
+        .join(waste, on="run_key", how="left", maintain_order="left")
+        .with_columns(pl.col("findings").fill_null(0), pl.col("detectors").fill_null([]))
     )
 
 

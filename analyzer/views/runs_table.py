@@ -65,7 +65,7 @@ class Sums:
     """Runs that are not in `cost_usd`, because nothing in them has a known price."""
     unpriced_calls: int
     wasted_usd: float | None
-    """Of each run its largest finding."""
+    """What is known of it, each useless turn once."""
     input_tokens: int | None
     output_tokens: int | None
     model_calls: int
