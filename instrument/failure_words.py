@@ -43,7 +43,8 @@ _REFUSED: Final = r"""
     | (?:invalid|missing|unexpected|unsupported|malformed|unrecognized)\ (?:\w+\ )?
       (?:arguments?|parameters?|params|input|request|json|api\ key|token|credentials|syntax|command|option|value|url|path|format|field)\b
       \s*(?:[(.!'"`\n]|$|for\b|in\b|at\b
-        |:(?!\s*(?:how|what|why|when|where|(?:a\ )?guide|tips|ways|causes|common|fix(?:es|ing)?|handling|solutions?|solving|troubleshooting|understanding)\b))
+        |:(?!\s*(?:how|what|why|when|where|(?:a\ )?guide|tips|ways|causes|common|fix(?:es|ing)?|handling|solutions?|solving
+          |troubleshooting|understanding)\b))
     | http(?:/[\d.]+)?\ (?:error\ |status\ (?:code\ )?)?[45]\d\d\b
     | (?:status|response|error)(?:\ code)?\s*[:=]\ ?[45]\d\d\b
     | [45]\d\d\ (?:bad\ request|unauthorized|payment|forbidden|not\ found|method|conflict|gone|unprocessable|too\ many|client\ error
