@@ -85,8 +85,17 @@ def _first(value: Any) -> str | None:
     if isinstance(value, list):
         return _first(value[0]) if value else None
     if isinstance(value, str):
-        return _first(orjson.loads(value)) if value[:2] == '["' and value[-2:] == '"]' else value
+        return _first(_listed(value)) if value[:2] == '["' and value[-2:] == '"]' else value
     return None if value is None else str(value)
+
+
+def _listed(text: str) -> list[Any] | None:
+    """A list that was written as JSON; None where it only looks like one, so that nothing is known of it."""
+    try:
+        found: list[Any] = orjson.loads(text)
+    except ValueError:
+        return None
+    return found
 
 
 def whole(values: Values) -> pa.Array:

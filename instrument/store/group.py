@@ -27,6 +27,8 @@ class Context:
     service_name: str | None
     resource: str
     """Its attributes as JSON."""
+    whole: bool = True
+    """False where one of the two was there and could not be read."""
 
 
 class Group:

@@ -79,12 +79,18 @@ def _one_by_one(data: bytes, first_line: int) -> Iterator[list[Line] | TracesDat
             yield (number, careful) if isinstance(careful, str) else careful
 
 
-def resource_and_scope(resource: bytes, scope: bytes) -> tuple[Resource | None, Scope | None]:
-    """What `LineResource` and `LineScope` left undecoded; None for both where they cannot be read."""
+def resource_and_scope(resource: bytes, scope: bytes) -> tuple[Resource | None, Scope | None, bool]:
+    """What `LineResource` and `LineScope` left undecoded, None where it cannot be read, and whether both could."""
+    found, library, whole = None, None, True
     try:
-        return _RESOURCE.decode(resource), _SCOPE.decode(scope)
+        found = _RESOURCE.decode(resource)
     except REFUSED:
-        return None, None
+        whole = False
+    try:
+        library = _SCOPE.decode(scope)
+    except REFUSED:
+        whole = False
+    return found, library, whole
 
 
 def decode_carefully(line: bytes) -> TracesData | str:

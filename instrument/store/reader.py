@@ -135,14 +135,14 @@ class Reader:
             remember(self._contexts, name, context, _CONTEXTS_REMEMBERED)
         return context
 
-    def _context(self, resource: Resource | None, scope: Scope | None) -> Context:
+    def _context(self, resource: Resource | None, scope: Scope | None, whole: bool = True) -> Context:
         values = {a.key: plain(a.value) for a in resource.attributes} if resource is not None else {}
         name, body = scope.name if scope is not None else "", columns.dumps(values)
-        context = self._contexts.get((body, name))
+        context = self._contexts.get((body, name, whole))
         if context is None:
             service = values.get("service.name")
-            context = Context(name, service if isinstance(service, str) else None, body)
-            remember(self._contexts, (body, name), context, _CONTEXTS_REMEMBERED)
+            context = Context(name, service if isinstance(service, str) else None, body, whole)
+            remember(self._contexts, (body, name, whole), context, _CONTEXTS_REMEMBERED)
         return context
 
     def _limit(self) -> None:
@@ -155,6 +155,8 @@ class Reader:
         parts: dict[tuple[Context, tuple[str, ...]], list[tuple[Source, list[Span]]]] = {}
         for (source, name), waiting in self._waiting.items():
             context = name if isinstance(name, Context) else self._undecoded(name)
+            if not context.whole:
+                self.issues.append(_unnamed(source[1], len(waiting)))
             spans = self._without_losses(waiting, source[1]) if context.scope == semconv.SCOPE else waiting
             for names, part in alike(spans):
                 parts.setdefault((context, names), []).append((source, part))
@@ -256,6 +258,12 @@ def _loss(span: Span, source: str) -> Issue:
     remedy = "free the disk or make the folder writable; findings of that time may be missing"
     lost = columns.int_of(facts.get(semconv.LOST_SPANS)) or 0
     return Issue("lost_spans", source, message, remedy, count=lost)
+
+
+def _unnamed(source: str, count: int) -> Issue:
+    message = "the resource or the library that spans name is not as OTLP has it, and was left out"
+    remedy = "the spans were read; look at how the file was written or changed"
+    return Issue("odd_record", source, message, remedy, count=count, error=False)
 
 
 def _foreign(source: str, count: int) -> Issue:

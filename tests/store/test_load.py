@@ -161,6 +161,26 @@ def test_spans_of_one_shape_from_several_files_keep_their_file_and_so_do_their_i
     ]
 
 
+@pytest.mark.parametrize(("broken", "service"), [("scope", "desk"), ("resource", None)])
+def test_spans_whose_scope_or_resource_is_none_are_kept_and_it_is_said(broken: str, service: str | None):
+    found = line()
+    found["resourceSpans"][0]["resource"] = {"attributes": [{"key": "service.name", "value": {"stringValue": "desk"}}]}
+    place = found["resourceSpans"][0] if broken == "resource" else found["resourceSpans"][0]["scopeSpans"][0]
+    place[broken] = 7
+    con = read(json.dumps(found).encode(), "a.jsonl")
+    assert rows(con, "SELECT service_name FROM spans") == [(service,)]
+    assert rows(con, "SELECT kind, source, count, error FROM issues") == [("odd_record", "a.jsonl", 1, False)]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [('["stop"]', "stop"), ("stop", "stop"), ('["stop"] ["x"]', None), ('["a\\"]', None), ('["stop", "x"]', "stop")],
+)
+def test_finish_reasons_written_as_json_are_read_and_what_only_looks_like_it_is_unknown(text: str, reason: str | None):
+    con = loaded(document(model("m", **{"gen_ai.response.finish_reasons": text})))
+    assert rows(con, "SELECT finish_reason FROM spans") == [(reason,)]
+
+
 def test_broken_lines_are_issues_with_their_number_and_the_rest_is_read():
     good = json.dumps(line()).encode()
     con = read(b"\n".join([b"{nonsense", b"", b"   ", b'{"resourceLogs": []}', b"[1]", good]), "a.jsonl")
