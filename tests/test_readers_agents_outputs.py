@@ -26,7 +26,7 @@ from small_agent_outputs import (
     SONNET,
 )
 
-from analyzer.readers import load, resolve
+from analyzer.readers import chat_forms, load, resolve
 from instrument.store.connect import reading
 
 TOKENS = ("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens")
@@ -424,3 +424,12 @@ def test_files_of_agents_that_are_not_read_say_which_to_give(tmp_path: Path, con
     (tmp_path / "log").write_text(json.dumps(content))
     _, reading_ = reading_of(tmp_path / "log")
     assert [sentence in str(r) for r in reading_.refusals] == [True]
+
+
+def test_token_counts_that_are_none_are_unknown_and_the_others_are_kept() -> None:
+    assert chat_forms.usage({"input_tokens": {"a": 1}, "output_tokens": 5, "cache_read_input_tokens": [1]}) == {
+        "gen_ai.usage.output_tokens": 5
+    }
+    assert chat_forms.usage({"input_tokens": 3, "cache_creation_input_tokens": {"a": 1}}) == {
+        "gen_ai.usage.input_tokens": 3
+    }

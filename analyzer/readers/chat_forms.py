@@ -81,7 +81,7 @@ def usage(found: Any) -> dict[str, Any]:
     within = mapping(counts.get("input_tokens_details")) or mapping(counts.get("input_token_details"))
     of_output = mapping(counts.get("output_tokens_details")) or mapping(counts.get("output_token_details"))
     if not within and "total_tokens" not in counts:
-        of_anthropic: dict[str, Any] = {k: mapping(v) if isinstance(v, dict) else count(v) for k, v in counts.items()}
+        of_anthropic: dict[str, Any] = {k: count(v) for k, v in counts.items()}
         for name in ("cache_creation", "output_tokens_details", "server_tool_use"):
             of_anthropic[name] = {k: count(v) for k, v in mapping(counts.get(name)).items()}
         of_anthropic |= {name: text(counts.get(name)) for name in ("speed", "inference_geo")}
