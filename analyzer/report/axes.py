@@ -30,6 +30,14 @@ def whole_numbers(most: int) -> alt.Axis:
     )
 
 
+def fixed(**values: float | str) -> dict[str, Any]:
+    """Channels (`x`, `x2`, `y`, `y2`, `color`) that have one value for all marks.
+
+    As `alt.value`, with the class named: altair finds that of a bare value by hashing its whole schema, some 30 ms each.
+    """
+    return {channel: getattr(alt, f"{channel.capitalize()}Value")(value) for channel, value in values.items()}
+
+
 def amounts(**more: Any) -> alt.Axis:
     """An axis of large numbers: 0, 50k, 1.2M."""
     # By itself nothing would be `0k`.

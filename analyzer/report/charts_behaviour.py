@@ -96,8 +96,8 @@ def _tool_names(tools: pl.DataFrame, x: alt.X, y: alt.Y, left: float) -> list[al
     number = base.mark_text(**text, fontSize=10, baseline="top", dy=2, color=QUIET_COLOR)
     return [
         base.mark_rule(color=QUIET_COLOR, opacity=0.35, strokeWidth=1).encode(x=x, x2="zero:Q"),
-        name.encode(x=alt.value(-_TOOL_PIXELS), text="tool:N"),
-        number.encode(x=alt.value(-_TOOL_PIXELS), text="said:N"),
+        name.encode(text="tool:N", **axes.fixed(x=-_TOOL_PIXELS)),
+        number.encode(text="said:N", **axes.fixed(x=-_TOOL_PIXELS)),
     ]
 
 

@@ -66,15 +66,18 @@ def waterfall(
         base.transform_filter(alt.datum.depth == depth)
         .mark_text(**left, limit=_NAME_PIXELS - _TIME_PIXELS - 8 - depth * _INDENT_PIXELS, cursor="pointer")
         .encode(
-            x=alt.value(-_NAME_PIXELS + depth * _INDENT_PIXELS), text="name:N", color=text, tooltip=colored["tooltip"]
+            text="name:N",
+            color=text,
+            tooltip=colored["tooltip"],
+            **axes.fixed(x=-_NAME_PIXELS + depth * _INDENT_PIXELS),
         )
         for depth in sorted(set(rows["depth"]))
     ]
     times = base.mark_text(align="right", baseline="middle", fontSize=11, limit=_TIME_PIXELS).encode(
-        x=alt.value(-14), text="took:N", color=alt.value(TEXT_COLOR)
+        text="took:N", **axes.fixed(x=-14, color=TEXT_COLOR)
     )
     return axes.layered(
-        *_band(rows, y), *_gap_bands(gaps, x, (low, high), divisor), bars, arrows.encode(x=alt.value("width"), **colored), *names, times,
+        *_band(rows, y), *_gap_bands(gaps, x, (low, high), divisor), bars, arrows.encode(**axes.fixed(x="width"), **colored), *names, times,
         *_marks(rows, y), height=alt.Step(_ROW_PIXELS), description="Timeline of the spans of the run",
     )  # fmt: skip
 
@@ -170,7 +173,7 @@ def _band(rows: pl.DataFrame, y: alt.Y) -> list[alt.Chart]:
     if chosen.is_empty():
         return []
     band = alt.Chart(chosen).mark_rect(color=ACCENT_COLOR, opacity=0.18)
-    return [band.encode(y=y, x=alt.value(-_NAME_PIXELS - 4), x2=alt.value("width"))]
+    return [band.encode(y=y, **axes.fixed(x=-_NAME_PIXELS - 4, x2="width"))]
 
 
 def _gap_bands(gaps: pl.DataFrame, x: alt.X, edges: tuple[float, float], divisor: float) -> list[alt.Chart]:
@@ -189,7 +192,7 @@ def _marks(rows: pl.DataFrame, y: alt.Y) -> list[alt.Chart]:
     return [
         alt.Chart(rows.filter(pl.col("severity") == severity).select("position"))
         .mark_rect(color=color, height=12)
-        .encode(y=y, x=alt.value(-9), x2=alt.value(-5))
+        .encode(y=y, **axes.fixed(x=-9, x2=-5))
         for severity, color in SEVERITY_COLORS.items()
         if severity in rows["severity"]
     ]

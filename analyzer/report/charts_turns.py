@@ -77,7 +77,7 @@ def _compactions(frame: pl.DataFrame) -> list[alt.Chart]:
     tooltip = [alt.Tooltip("turn:Q", title="before turn", format=","), alt.Tooltip("how:N", title="context")]
     rule = marks.mark_rule(color=TEXT_COLOR, strokeWidth=1.5, strokeDash=[2, 2]).encode(x="at:Q", tooltip=tooltip)
     sign = marks.mark_point(shape="triangle-down", filled=True, size=70, color=TEXT_COLOR, opacity=1)
-    return [rule, sign.encode(x="at:Q", y=alt.value(4), tooltip=tooltip)]
+    return [rule, sign.encode(x="at:Q", tooltip=tooltip, **axes.fixed(y=4))]
 
 
 def costs(frame: pl.DataFrame, bands: pl.DataFrame) -> alt.LayerChart:
@@ -99,7 +99,7 @@ def costs(frame: pl.DataFrame, bands: pl.DataFrame) -> alt.LayerChart:
     )
     unknown = frame.filter(pl.col("unpriced_calls") > 0).with_columns(at=(pl.col("turn") + pl.col("last_turn")) / 2)
     marks = alt.Chart(unknown).mark_point(shape="cross", filled=True, size=36, color=QUIET_COLOR, opacity=1, yOffset=-5)
-    marked = [marks.encode(x="at:Q", y=alt.value("height"), tooltip=tooltip)] if unknown.height else []
+    marked = [marks.encode(x="at:Q", tooltip=tooltip, **axes.fixed(y="height"))] if unknown.height else []
     left = axes.layered(bars, *marked, *lanes(bands), height=_TALL, description="Cost of each turn")
     total = axes.largest(frame, "so_far_usd") * headroom(bands)
     right = alt.Axis(format="$,.3~f", tickCount=5, orient="right", grid=False)

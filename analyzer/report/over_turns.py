@@ -7,7 +7,7 @@ from typing import Any, Final
 import altair as alt
 import polars as pl
 
-from analyzer.report.axes import largest, lowest
+from analyzer.report.axes import fixed, largest, lowest
 from analyzer.report.colors import LIMIT_COLOR, SEVERITY_COLORS
 
 LANES_SHOWN: Final = 6
@@ -43,15 +43,13 @@ def lanes(bands: pl.DataFrame) -> list[alt.Chart]:
                 continue
             tooltip = [alt.Tooltip(f"{name}:N") for name in ("detector", "severity", "first_turn", "last_turn")]
             line = alt.Chart(rows).encode(x="begin:Q")
-            layers.append(
-                line.mark_rect(color=color).encode(x2="end:Q", y=alt.value(top), y2=alt.value(top + 4), tooltip=tooltip)
-            )
+            layers.append(line.mark_rect(color=color).encode(x2="end:Q", tooltip=tooltip, **fixed(y=top, y2=top + 4)))
         first = own.sort("begin").head(1)
         # Past the middle it stands to the left of where it begins: to the right there may be no room.
         past = largest(first, "begin") > largest(bands, "last_turn") / 2
         name = alt.Chart(first).mark_text(align="right" if past else "left", baseline="top", fontSize=10, dy=6)
         color = SEVERITY_COLORS[_worst(own)]
-        layers.append(name.encode(x="begin:Q", y=alt.value(top), text="detector:N", color=alt.value(color)))
+        layers.append(name.encode(x="begin:Q", text="detector:N", **fixed(y=top, color=color)))
     return layers
 
 
@@ -76,5 +74,5 @@ def limit(tokens: int, label: str) -> list[alt.Chart]:
     words = line.mark_text(align="right", baseline="bottom", dy=-3, dx=-4, color=LIMIT_COLOR, fontSize=11)
     return [
         line.mark_rule(strokeDash=[5, 4], color=LIMIT_COLOR, strokeWidth=1.5),
-        words.encode(x=alt.value("width"), text="label:N"),
+        words.encode(text="label:N", **fixed(x="width")),
     ]

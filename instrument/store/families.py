@@ -7,6 +7,7 @@ OpenInference writes `llm.input_messages.3.message.tool_calls.0.tool_call.functi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final
 
 import orjson
@@ -54,9 +55,8 @@ def _map(value: Any) -> dict[str, Any]:
 
 def _listed(value: Any) -> list[dict[str, Any]]:
     """A map of running numbers as a list, in their order, the one-name wrappers (`message`, `tool_call`) taken off."""
-    numbered = sorted(
-        (int(k), v) for k, v in _map(value).items() if k.isdecimal() and len(k) < len(str(_LARGEST_INDEX))
-    )
+    known = ((int(k), v) for k, v in _map(value).items() if k.isdecimal() and len(k) < len(str(_LARGEST_INDEX)))
+    numbered = sorted(known, key=itemgetter(0))  # alone: "1" and "01" are one number, and maps have no order
     out = []
     for _, item in numbered:
         inner = _map(item)

@@ -153,7 +153,8 @@ class Reader:
 
     def _to_columns(self) -> None:
         parts: dict[tuple[Context, tuple[str, ...]], list[tuple[Source, list[Span]]]] = {}
-        for (source, name), waiting in self._waiting.items():
+        waiting_by, self._waiting, self._count, self._held = self._waiting, {}, 0, 0
+        for (source, name), waiting in waiting_by.items():
             context = name if isinstance(name, Context) else self._undecoded(name)
             if not context.whole:
                 self.issues.append(_unnamed(source[1], len(waiting)))
@@ -162,7 +163,6 @@ class Reader:
                 parts.setdefault((context, names), []).append((source, part))
         for (context, names), found in parts.items():
             self._group(context, names, found)
-        self._waiting, self._count, self._held = {}, 0, 0
 
     def _group(self, context: Context, names: tuple[str, ...], found: list[tuple[Source, list[Span]]]) -> None:
         """Columns of spans that are alike, from whatever sources: a table made of few of them costs as much as one of thousands."""

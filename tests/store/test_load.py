@@ -498,3 +498,16 @@ def test_a_load_in_parts_gives_the_same_rows(monkeypatch: pytest.MonkeyPatch):
         con.execute("COMMIT")
     assert loaded_parts.spans == 60
     assert rows(con, "SELECT trace_id, step, turn, span_id FROM spans ORDER BY ALL") == wanted
+
+
+def test_running_numbers_written_in_two_ways_are_put_together_all_the_same():
+    said = {
+        "openinference.span.kind": "LLM",
+        "llm.input_messages.0.message.role": "user",
+        "llm.input_messages.0.message.content": "one",
+        "llm.input_messages.00.message.role": "user",
+        "llm.input_messages.00.message.content": "two",
+    }
+    con = loaded(document(span("m", **said), scope="openinference.instrumentation.anthropic"))
+    bodies = [body for (body,) in rows(con, "SELECT body FROM messages ORDER BY ALL")]
+    assert [word in " ".join(bodies) for word in ("one", "two")] == [True, True]
