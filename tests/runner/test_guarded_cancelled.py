@@ -164,8 +164,16 @@ async def test_a_task_that_is_cancelled(during: str, ledger: Ledger, database: P
 
 @pytest.mark.parametrize("during", ["request", "tool"])
 def test_ctrl_c(during: str, ledger: Ledger, database: Path, around: Budget) -> None:
+    over = threading.Event()
+
     def interrupt(*_: Any) -> Any:
         raise KeyboardInterrupt
+
+    def hang() -> str:
+        """Hangs, while somebody presses the keys."""
+        threading.Timer(0.05, _thread.interrupt_main).start()
+        over.wait(10)
+        return "late"
 
     with (
         ModelServer([call("hang"), text("Done.")]) as server,
@@ -173,10 +181,9 @@ def test_ctrl_c(during: str, ledger: Ledger, database: Path, around: Budget) -> 
     ):
         hit = client.with_options(middleware=[interrupt]) if during == "request" else client
         runner = GuardedRunner(hit, **settings(ledger, tools=[hang]))
-        if during == "tool":
-            threading.Timer(0.15, _thread.interrupt_main).start()
         with pytest.raises(KeyboardInterrupt):
             runner.run("What is x?")
+        over.set()
     assert left(ledger, around) == (0, 0)
     assert ends(database) == {"cancelled"}
 
