@@ -6,6 +6,7 @@ import json
 import time
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -97,6 +98,27 @@ def test_events_that_are_no_list_do_not_stop_a_javascript_span(tmp_path: Path) -
     span = {"name": "a", "events": 5, "spanContext": {"traceId": "a" * 32, "spanId": "b" * 16}, "startTime": [1, 0]}
     (tmp_path / "t").write_text(json.dumps(span))
     assert reading_of(tmp_path / "t")[0].names == ["a"]
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        {
+            "spanContext": {"traceId": "a" * 32, "spanId": "b" * 16},
+            "startTime": [1, 0],
+            "status": {"code": True},
+            "kind": True,
+        },
+        {"TraceId": "a" * 32, "SpanId": "b" * 16, "Timestamp": 1_770_132_000, "StatusCode": True, "SpanKind": True},
+    ],
+)
+def test_a_status_and_a_kind_that_are_none_are_unset_also_beside_half_characters(
+    tmp_path: Path, span: dict[str, Any]
+) -> None:
+    (tmp_path / "t").write_text(json.dumps([{**span, "name": "half \ud83d", "SpanName": "half \ud83d"}]))
+    load(resolve([str(tmp_path / "t")]), tmp_path / "t.duckdb")
+    with reading(tmp_path / "t.duckdb") as con:
+        assert con.execute("SELECT kind, status FROM spans").fetchall() == [("other", "unset")]
 
 
 def test_an_issue_about_a_line_may_quote_half_characters(tmp_path: Path) -> None:

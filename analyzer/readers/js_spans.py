@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from analyzer.readers.format import Format
 from analyzer.readers.lines import values
-from analyzer.readers.loose import listing
+from analyzer.readers.loose import count, listing
 from analyzer.readers.sink import Sink
 from analyzer.readers.streams import Stream
 from instrument.otlp import (
@@ -75,13 +75,13 @@ def _span(found: dict[str, Any]) -> Span | None:
     context = _map(found.get("spanContext"))
     if not context.get("traceId") or not context.get("spanId"):
         return None
-    kind = found.get("kind")
+    kind = count(found.get("kind"))
     return Span(
         traceId=str(context["traceId"]),
         spanId=str(context["spanId"]),
         parentSpanId=_parent(found),
         name=str(found.get("name") or ""),
-        kind=kind + 1 if isinstance(kind, int) else 0,
+        kind=0 if kind is None else kind + 1,
         startTimeUnixNano=_nanoseconds(found.get("startTime")),
         endTimeUnixNano=_nanoseconds(found.get("endTime")),
         attributes=attributes(_map(found.get("attributes"))),
@@ -103,7 +103,7 @@ def _event(event: dict[str, Any]) -> Event:
 
 def _status(status: dict[str, Any]) -> Status:
     code = status.get("code")
-    return Status(code if isinstance(code, int | str) else 0, str(status.get("message") or ""))
+    return Status(code if isinstance(code, str) else count(code) or 0, str(status.get("message") or ""))
 
 
 def _nanoseconds(time: Any) -> int:

@@ -18,7 +18,7 @@ from analyzer.readers.agent_runs import inferred, odd_record
 from analyzer.readers.exported import own_id
 from analyzer.readers.format import Format
 from analyzer.readers.lines import decode, values
-from analyzer.readers.loose import listing, mapping, moment_ns, text
+from analyzer.readers.loose import count, listing, mapping, moment_ns, text
 from analyzer.readers.outline import outline
 from analyzer.readers.sink import Sink
 from analyzer.readers.streams import Stream
@@ -206,7 +206,8 @@ def _named(value: Any, names: dict[str, int]) -> int:
     """An enum by number or by name, with or without what stands before it (`SPAN_KIND_CLIENT`)."""
     if isinstance(value, str):
         return names.get(re.split(r"[._]", value.upper())[-1], 0)
-    return value if isinstance(value, int) and 0 <= value <= len(names) else 0
+    number = count(value)
+    return number if number is not None and number <= len(names) else 0
 
 
 SPAN_ROWS: Final = Format(

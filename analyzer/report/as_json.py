@@ -11,7 +11,6 @@ import msgspec
 
 from analyzer.findings import Report
 
-
 _TOLD: Final = ("findings", "outcomes", "issues", "totals", "guard_actions", "stops")
 """What of a report means something outside of the store that it was made from."""
 
