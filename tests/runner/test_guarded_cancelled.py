@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import signal
 import threading
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, closing
@@ -162,6 +163,15 @@ async def test_a_task_that_is_cancelled(during: str, ledger: Ledger, database: P
     assert (spent == 0) == (during == "reserving")
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell that starts something in the background has it ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("during", ["request", "tool"])
 def test_ctrl_c(during: str, ledger: Ledger, database: Path, around: Budget) -> None:
     over = threading.Event()
