@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -208,12 +207,6 @@ def _toml(value: Any) -> str:
     if isinstance(value, Sequence):
         return "[" + ", ".join(map(_toml, value)) + "]"
     return value.isoformat() if isinstance(value, (datetime, date, time)) else str(value)
-
-
-def settings_in(text: str) -> dict[str, Any]:
-    """Setting -> value, of a policy file's text that this project wrote (`Calibration.toml`)."""
-    tables = tomllib.loads(text)
-    return {f"{section}.{name}": value for section, fields in tables.items() for name, value in fields.items()}
 
 
 def newest(runs: pl.DataFrame, most_runs: int = RUNS_REPLAYED, most_spans: int = SPANS_REPLAYED) -> pl.DataFrame:
